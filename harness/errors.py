@@ -42,7 +42,8 @@ class BadInputError(MisuseError):
 class TargetEvidence:
     """What is known at the moment a target misbehaved.
 
-    ``elapsed`` is in seconds since power-on, ``tail`` the last lines of the console named by ``log``.
+    ``elapsed`` is in seconds since power-on, ``tail`` the last lines of the console named by ``log``,
+    ``record_index`` the record of the batch that was being run (None: not known, or no batch).
     """
 
     stage: str = ""
@@ -51,6 +52,7 @@ class TargetEvidence:
     tail: tuple[str, ...] = ()
     log: str = ""
     stimulus: str = ""
+    record_index: int | None = None
 
 
 class TargetError(RealmcheckError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import TargetProtocolError
@@ -56,7 +56,7 @@ class Batch:
 
     records: Sequence[Record]
     context: Sequence[RegisterEntry] = ()
-    registers: dict[int, tuple[RegisterEntry, ...]] | None = None
+    registers: Mapping[int, tuple[RegisterEntry, ...]] | None = None
     pool: bytes = b""
     batch_id: int = 0
 
@@ -93,9 +93,9 @@ class Batch:
         return EncodedBatch(image, len(out), results_offset, results_offset + RESULT_SIZE * len(out))
 
 
-def pool_pointer(batch: Batch) -> int:
-    """Offset of ``batch.pool`` from the batch's start, for records that name pool data by batch offset."""
-    return BATCH_HEADER_SIZE + RECORD_SIZE * len(batch.records)
+def pool_pointer(count: int) -> int:
+    """Offset of the pool from the batch's start in a batch of ``count`` records, for records that name pool data."""
+    return BATCH_HEADER_SIZE + RECORD_SIZE * count
 
 
 def decode_header(data: bytes | memoryview) -> BatchHeader:
@@ -129,5 +129,5 @@ def records_of(image: bytes | memoryview) -> Iterable[Record]:
     """The records of an encoded batch, in order."""
     header = decode_header(image)
     start = header.records_offset
-    stop = start + header.count * RECORD_SIZE
+    stop = start + header.record_count * RECORD_SIZE
     return (Record._make(fields) for fields in RECORD.iter_unpack(bytes(image[start:stop])))

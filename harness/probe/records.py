@@ -167,7 +167,7 @@ class BatchHeader(NamedTuple):
     magic: int
     version: int
     header_size: int
-    count: int
+    record_count: int
     records_offset: int
     results_offset: int
     pool_offset: int
@@ -195,7 +195,7 @@ class Mailbox(NamedTuple):
     """Control page of the shared-memory mailbox.
 
     The harness writes ``batch`` (physical address of a batch) and then increments ``doorbell``; the probe runs it and
-    sets ``ack = doorbell``.  ``index`` is the record being run: it survives the target's death in the shared file.
+    sets ``ack = doorbell``.  ``current`` is the record being run: it survives the target's death in the shared file.
     """
 
     magic: int
@@ -203,7 +203,7 @@ class Mailbox(NamedTuple):
     doorbell: int
     ack: int
     heartbeat: int
-    index: int
+    current: int
     batch: int
     reserved0: int
     reserved1: int

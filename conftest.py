@@ -1,0 +1,3 @@
+"""Loads the realmcheck plugin for whatever is run from the project's root."""
+
+pytest_plugins = ["harness.plugin"]

@@ -1,0 +1,123 @@
+"""A check in progress: what a test of a suite holds in its hands, and the result lines it becomes.
+
+A test cites rules with ``@pytest.mark.rule``; it becomes one result line per cited rule (and one for every other rule
+that an observation spoke against), so that a rule's verdict rests on the observations in which that rule decided.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from harness.errors import TargetError
+from harness.judge.scene import Item, Scene
+from harness.judge.session import Session
+from harness.judge.tally import RuleTally, Tally
+from harness.report import Cells, CheckResult, Counts, Verdict
+from refmodel.rules import Rule
+
+
+@dataclass
+class Check:
+    """One test against one session.
+
+    ``rng`` is seeded from the run's seed and the test's name; ``scale`` multiplies the number of random stimuli.
+    """
+
+    test: str
+    cited: tuple[Rule, ...]
+    session: Session
+    tally: Tally
+    rng: random.Random
+    scale: float = 1.0
+    parameters: dict[str, str] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+
+    def run(self, scene: Scene, items: Sequence[Item]) -> None:
+        """Run items in a scene and judge them."""
+        self.session.run(scene, items, self.tally)
+
+    def cover(self, *cell: object) -> None:
+        """A cell of the test's matrix was stimulated."""
+        self.tally.cover(cell)
+
+    def cells(self, total: int) -> None:
+        """How many cells the test's matrix has."""
+        self.tally.cells_total = total
+
+    def not_observable(self, rule: Rule, reason: str) -> None:
+        """A calibration in this run showed that the target cannot show what ``rule`` is about."""
+        self.tally.not_observable[rule] = reason
+
+    def results(self, problem: str = "") -> list[CheckResult]:
+        """The result lines; ``problem`` says why the evidence is incomplete, if it is."""
+        failing = [rule for rule, tally in self.tally.rules.items() if tally.failed or tally.waived]
+        rules = list(dict.fromkeys([*self.cited, *failing]))
+        return [self._result(rule, problem, first=not index) for index, rule in enumerate(rules)]
+
+    def _result(self, rule: Rule, problem: str, *, first: bool) -> CheckResult:
+        found = self.tally.rules.get(rule, RuleTally())
+        verdict, reason = self._verdict(rule, found, problem)
+        passed = found.judged - found.failed - found.waived
+        weak = f"; {found.weak} more answered from what may still be cached" if found.weak else ""
+        lost = "; ".join(self.tally.lost)
+        return CheckResult(
+            test=self.test,
+            rules=(rule.value,),
+            verdict=verdict,
+            reason="; ".join(filter(None, (reason, lost))) + weak,
+            parameters=self.parameters,
+            counts=Counts(
+                stimuli=max(self.tally.stimuli, found.judged),
+                judged=found.judged,
+                passed=passed,
+                failed=found.failed,
+                waived=found.waived,
+            ),
+            cells=Cells(covered=len(self.tally.cells), total=max(self.tally.cells_total, len(self.tally.cells)))
+            if first
+            else Cells(),
+            choices={name: dict(seen) for name, seen in self.tally.choices.items()} if first else {},
+            signatures=dict(found.signatures),
+            waived=dict(found.waivers),
+            cases=tuple(found.cases),
+            batches=tuple(dict.fromkeys(self.tally.batches)) if first else (),
+            duration=round(time.monotonic() - self.started, 3),
+            probes=self.tally.stimuli if first else 0,
+        )
+
+    def _verdict(self, rule: Rule, found: RuleTally, problem: str) -> tuple[Verdict, str]:
+        if found.failed:
+            return Verdict.FAIL, problem
+        if problem:
+            return Verdict.INCONCLUSIVE, problem
+        if rule in self.tally.not_observable:
+            return Verdict.NOT_OBSERVABLE, self.tally.not_observable[rule]
+        if found.waived:
+            return Verdict.WAIVED, ""
+        if found.judged:
+            return Verdict.PASS, ""
+        if found.weak:
+            return Verdict.NOT_OBSERVABLE, "every observation may have come from what was still cached"
+        return Verdict.INCONCLUSIVE, "no observation was decided by this rule"
+
+
+def unstarted(test: str, cited: tuple[Rule, ...], parameters: dict[str, str], problem: str) -> list[CheckResult]:
+    """Result lines of a test whose target never came up."""
+    return [
+        CheckResult(test=test, rules=(rule.value,), verdict=Verdict.INCONCLUSIVE, reason=problem, parameters=parameters)
+        for rule in cited
+    ]
+
+
+def describe(error: TargetError) -> str:
+    """A target error with its evidence: stage, exit, the console's last lines."""
+    evidence = error.evidence
+    facts = [str(error)]
+    facts += [f"stage {evidence.stage} after {evidence.elapsed:.1f} s"] if evidence.stage else []
+    facts += [f"exit: {evidence.exit_status}"] if evidence.exit_status else []
+    facts += [f"stimulus: {evidence.stimulus}"] if evidence.stimulus else []
+    facts += [f"log: {evidence.log}"] if evidence.log else []
+    return "; ".join(facts) + "".join(f"\n  | {line}" for line in evidence.tail[-20:])

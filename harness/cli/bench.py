@@ -1,0 +1,31 @@
+"""``realmcheck bench``: speed, measured next to the machine's own limit in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from harness.bench import bench_probes
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``bench``."""
+    parser = subparsers.add_parser("bench", help="measure speed, next to the machine's own limit")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="WHAT")
+    probes = actions.add_parser("probes", help="granule protection probes on QEMU: raw, judged, boot")
+    probes.add_argument("--json", action="store_true", help="print JSON")
+    probes.add_argument("--probes", type=int, default=400_000, metavar="N", help="probes per measurement")
+    probes.add_argument("--qemu", default="", metavar="PATH", help="your own qemu-system-aarch64")
+    probes.add_argument("--offline", action="store_true", help="use what the cache has; never the network")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out."""
+    figures = bench_probes(count=args.probes, qemu=args.qemu, offline=args.offline)
+    if args.json:
+        print(json.dumps(figures, indent=2))
+        return 0
+    for name, value in figures.items():
+        print(f"{name:32} {value:>14,.3f}" if value < 100 else f"{name:32} {value:>14,.0f}")
+    return 0

@@ -1,0 +1,101 @@
+"""``realmcheck mutants``: run the suites against every mutant and print which were noticed.
+
+A mutant is killed when a check of a rule that it breaks fails (a failure of some other rule does not count).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import BadInputError, MisuseError
+from harness.report import Verdict, read_run
+from harness.rules.catalogue import load_catalogue
+from refmodel.mutants import MUTANTS, Mutant
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What became of a mutant: the failed rules that it breaks, others that failed, and why when nothing was seen."""
+
+    mutant: Mutant
+    by: tuple[str, ...]
+    others: tuple[str, ...]
+    problem: str = ""
+
+    @property
+    def killed(self) -> bool:
+        """Whether a check of one of its rules failed."""
+        return bool(self.by)
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``mutants``."""
+    parser = subparsers.add_parser("mutants", help="prove that the checks bite: run the suites against mutants")
+    parser.add_argument("--subject", default="", metavar="S", help="only mutants of this subject")
+    parser.add_argument("--suites", type=Path, default=Path("suites"), metavar="DIR", help="default: suites")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="mutants at a time (default 2)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the suites' random stimuli")
+    parser.add_argument("--list", action="store_true", help="only list the mutants and the rules they break")
+    parser.add_argument("--json", action="store_true", help="print JSON: killed, survived, rules_without_mutant")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out: 0 all killed and every rule has a mutant, 1 otherwise."""
+    chosen = [mutant for mutant in MUTANTS if args.subject in ("", mutant.subject)]
+    if not chosen:
+        subjects = ", ".join(sorted({mutant.subject for mutant in MUTANTS}))
+        raise MisuseError(f"there are no mutants of subject {args.subject!r}; subjects: {subjects}")
+    if args.list:
+        for mutant in chosen:
+            print(f"{mutant.name:42} {', '.join(mutant.rules)}")
+        return 0
+    catalogue = load_catalogue(args.suites / "rules")
+    kills = []
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for kill in pool.map(lambda mutant: hunt(mutant, args.suites, args.seed), chosen):
+            kills.append(kill)
+            if not args.json:
+                print(_line(kill), flush=True)
+    breaking = {rule for mutant in MUTANTS for rule in mutant.rules}
+    bare = [rule.id for rule in catalogue.rules.values() if not rule.reserved and rule.id not in breaking]
+    survived = [kill.mutant.name for kill in kills if not kill.killed]
+    if args.json:
+        killed = [kill.mutant.name for kill in kills if kill.killed]
+        print(json.dumps({"killed": killed, "survived": survived, "rules_without_mutant": bare}, indent=2))
+    else:
+        print(f"{len(kills) - len(survived)} of {len(kills)} mutants killed")
+        print(f"rules without a mutant: {', '.join(bare) or 'none'}")
+    return 1 if survived or bare else 0
+
+
+def _line(kill: Kill) -> str:
+    verdict = "killed by " + ", ".join(kill.by) if kill.killed else "SURVIVED"
+    also = f" (also failing: {', '.join(kill.others)})" if kill.others else ""
+    problem = f": {kill.problem}" if kill.problem and not kill.killed else ""
+    return f"{kill.mutant.name:42} {verdict}{also}{problem}"
+
+
+def hunt(mutant: Mutant, suites: Path, seed: int) -> Kill:
+    """Run the tests that cite a rule of the mutant against it."""
+    with tempfile.TemporaryDirectory(prefix="realmcheck-mutant-") as scratch:
+        command = [sys.executable, "-m", "pytest", str(suites / mutant.subject), f"--target=mutant:{mutant.name}"]
+        command += [f"--results={scratch}", f"--seed={seed}", "--scale=smoke", "-q", "-p", "no:cacheprovider"]
+        command += [f"--rule={rule}" for rule in mutant.rules]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            checks = read_run(Path(scratch)).checks
+        except BadInputError:
+            tail = (done.stderr or done.stdout).strip().splitlines()
+            return Kill(mutant, (), (), f"the suite did not run: {tail[-1] if tail else done.returncode}")
+    failed = {rule for check in checks if check.verdict is Verdict.FAIL for rule in check.rules}
+    own = tuple(rule for rule in mutant.rules if rule in failed)
+    problem = "" if done.returncode in (0, 1) else f"pytest exit status {done.returncode}"
+    return Kill(mutant, own, tuple(sorted(failed - set(own))), problem)

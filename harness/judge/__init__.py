@@ -1,0 +1,1 @@
+"""Judging: stimulus and observation against the model's permitted set, and the tally that becomes a verdict."""

@@ -1,0 +1,220 @@
+"""Judging one batch: every observation against the permitted set, data and memory against the model's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.errors import TargetProtocolError
+from harness.judge import cases, compare
+from harness.judge.expectation import CompiledException, Expectation, Expectations, compile_permitted
+from harness.judge.scene import Invalidate, Item, Scene, TableWrite, Under
+from harness.judge.stimulus import WRITING, Kind, Performed, Stimulus, perform
+from harness.judge.tally import Tally
+from harness.probe.records import RecordFlag, Result, Status, World
+from harness.report.records import FailingCase
+from refmodel.access import PermittedOutcomes, PEState
+from refmodel.gpt.cache import PossibleGPT
+from refmodel.gpt.types import GPCState
+from refmodel.outcomes import Alternative
+from refmodel.pas import PASpace
+from refmodel.rules import Rule
+
+REPORTING = frozenset(
+    {Rule.PERMITTED_ACCESS_EFFECT, Rule.GPF_AT_EL3, Rule.GPT_FAULT_IS_GPC_EXCEPTION, Rule.GPCSC, Rule.ISS, Rule.FAR,
+     Rule.MFAR, Rule.CACHED, Rule.INVALIDATED, Rule.L0_INDEX}
+)  # fmt: skip
+"""Rules about how an outcome is reported or where it is looked up: never the one that decides it."""
+
+_LANE = 16
+
+
+def deciding_rule(alternative: Alternative) -> Rule:
+    """The rule that decides the outcome: one about invalidation, else the last one that is not about reporting."""
+    for rule in (Rule.CACHED, Rule.INVALIDATED):
+        if rule in alternative.rules:
+            return rule
+    return next((rule for rule in reversed(alternative.rules) if rule not in REPORTING), Rule.AVAILABILITY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What a batch is judged with: the PE and memory as the model has them, and the target's memory to look into.
+
+    ``aliased``: data written in one PAS is what another reads; otherwise data is compared in the Root PAS only.
+    ``prompt``: new registers are in use at once for pages that nothing has touched since an invalidation.
+    """
+
+    pe: PEState
+    aliased: bool
+    prompt: bool
+    read_memory: Callable[[int, int], bytes]
+    around: cases.Circumstances
+
+
+class BatchJudge:
+    """One batch's judgement, from results to tally; the model's memory follows the target's."""
+
+    def __init__(self, bench: Bench, scene: Scene, gpc: GPCState, tally: Tally, batch: str = "") -> None:
+        self._bench = bench
+        self._scene = scene
+        self._tally = tally
+        self._batch = batch
+        self._gpt = PossibleGPT(gpc, bench.pe.memory)
+        self._expectations = Expectations(bench.pe, self._gpt)
+        self._touched: dict[int, tuple[int, Stimulus, bool]] = {}
+        self._hits: Counter[tuple[tuple[Rule, ...], bool]] = Counter()
+
+    def judge(self, items: Sequence[Item], results: Sequence[Result]) -> None:
+        """Judge every result against its item; TargetProtocolError when one was not run."""
+        of = self._expectations.of
+        for index, (item, result) in enumerate(zip(items, results, strict=True)):
+            if result.status != Status.DONE:
+                raise TargetProtocolError(f"record {index} of {self._scene.title}: status {result.status}, not DONE")
+            if isinstance(item, Stimulus):
+                self._one(item, result, of(item), self._gpt, index)
+            elif isinstance(item, Under):
+                self._under(item, result, index)
+            else:
+                self._follow(item, result, index)
+        self._tally.stimuli += sum(not isinstance(item, TableWrite | Invalidate) for item in items)
+        for expectation in self._expectations.drain():
+            self._count(expectation)
+        for (rules, weak), hits in self._hits.items():
+            self._tally.count(rules, hits, weak=weak)
+        self._verify_memory()
+
+    def _one(self, stimulus: Stimulus, result: Result, expectation: Expectation, gpt: PossibleGPT, index: int) -> None:
+        if not result.taken:
+            performed = expectation.performed
+            if performed is not None:
+                if not (stimulus.pas is World.ROOT or self._bench.aliased) or self._effect(stimulus, result, index):
+                    performed.hits += 1
+                return
+        else:
+            if stimulus.kind in WRITING:
+                self._touched.setdefault(stimulus.pa, (index, stimulus, False))
+            for exception in expectation.exceptions:
+                if matches(exception, stimulus, result):
+                    exception.hits += 1
+                    return
+        self._deviates(stimulus, result, gpt, index)
+
+    def _effect(self, stimulus: Stimulus, result: Result, index: int) -> bool:
+        """Check the data that a performed access returned, and let the model's memory follow; False on wrong data."""
+        memory = self._bench.pe.memory
+        effect = perform(stimulus, memory.read(stimulus.pa, _LANE))
+        if stimulus.kind is Kind.STORE_EXCLUSIVE and result.data1 == 1:
+            # A store-exclusive may fail at any time; then it stores nothing.
+            effect = Performed(effect.data0, 1, None)
+        if effect.memory is not None:
+            memory.write(stimulus.pa, effect.memory)
+            self._touched[stimulus.pa] = (index, stimulus, True)
+        if (result.data0, result.data1) == (effect.data0, effect.data1):
+            return True
+        self._wrong_data(
+            Rule.PERMITTED_ACCESS_EFFECT,
+            f"{stimulus.kind.title}: performed, but returns other data",
+            stimulus,
+            {"data0": f"{effect.data0:#x}", "data1": f"{effect.data1:#x}"},
+            {"data0": f"{result.data0:#x}", "data1": f"{result.data1:#x}"},
+            index,
+        )
+        return False
+
+    def _under(self, item: Under, result: Result, index: int) -> None:
+        """A stimulus under its own registers: the former ones may answer for what was cached before the change."""
+        gpt = PossibleGPT(self._gpt.gpc, self._bench.pe.memory)
+        gpt.stale = () if item.flags & RecordFlag.TLBI_BEFORE else self._gpt.stale
+        gpc = GPCState(item.gpccr or gpt.gpc.gpccr, item.gptbr or gpt.gpc.gptbr, gpt.gpc.features)
+        gpt.set_registers(gpc)
+        if item.flags & RecordFlag.TLBI_AFTER_REGS:
+            gpt.invalidate_all()
+        elif item.flags & RecordFlag.TLBI_BEFORE and self._bench.prompt:
+            page = item.stimulus.pa >> 12
+            gpt.untouched = frozenset((space, page) for space in PASpace)
+        permitted = PermittedOutcomes(self._bench.pe, gpt, item.stimulus.va, item.stimulus.kind.access)
+        expectation = compile_permitted(permitted, item.stimulus.va)
+        self._one(item.stimulus, result, expectation, gpt, index)
+        self._count(expectation)
+
+    def _follow(self, item: TableWrite | Invalidate, result: Result, index: int) -> None:
+        """Let the model's GPT follow a table write or an invalidation."""
+        if result.taken:
+            raise TargetProtocolError(f"record {index} of {self._scene.title}: {item} took an exception")
+        match item:
+            case TableWrite(pa, value):
+                self._gpt.write(pa, value.to_bytes(8, "little"))
+            case Invalidate():
+                self._gpt.invalidate_all()
+        self._expectations.changed()
+
+    def _count(self, expectation: Expectation) -> None:
+        several = len(expectation.alternatives) > 1
+        for alternative in expectation.alternatives:
+            if alternative.hits:
+                self._hits[alternative.rules, alternative.weak] += alternative.hits
+                # What a cache holds differs from access to access; only what the part decides is a choice of the part.
+                if several and Rule.CACHED not in alternative.rules:
+                    self._tally.choice("external abort", alternative.reason or "synchronous", alternative.hits)
+
+    def _deviates(self, stimulus: Stimulus, result: Result, gpt: PossibleGPT, index: int) -> None:
+        """The observation is outside the permitted set: find the rule it speaks against."""
+        permitted = PermittedOutcomes(self._bench.pe, gpt, stimulus.va, stimulus.kind.access, trace=True)
+        first = permitted.alternatives[0]
+        differences = compare.compare(first.outcome, result)
+        rule = deciding_rule(first)
+        if differences and all(m.rule is not None for m in differences):
+            rule = differences[0].rule or rule
+        signature = compare.signature(stimulus, first, result)
+
+        def case(waiver: str) -> FailingCase:
+            return cases.deviation(
+                self._scene, stimulus, result, permitted, rules=(rule.value,), signature=signature, index=index,
+                batch=self._batch, waiver=waiver, around=self._bench.around,
+            )  # fmt: skip
+
+        self._tally.fail(rule, signature, case)
+
+    def _wrong_data(
+        self, rule: Rule, signature: str, stimulus: Stimulus, expected: dict[str, str], observed: dict[str, str],
+        index: int,
+    ) -> None:  # fmt: skip
+        def case(waiver: str) -> FailingCase:
+            return cases.wrong_data(
+                self._scene, stimulus, expected=expected, observed=observed, rule=rule.value, signature=signature,
+                index=index, batch=self._batch, waiver=waiver, around=self._bench.around,
+            )  # fmt: skip
+
+        self._tally.fail(rule, signature, case)
+
+    def _verify_memory(self) -> None:
+        """Memory that stores were aimed at is as the model has it: permitted ones arrived, denied ones did not."""
+        memory = self._bench.pe.memory
+        denied = performed = 0
+        for pa, (index, stimulus, arrived) in self._touched.items():
+            wanted, found = memory.read(pa, _LANE), self._bench.read_memory(pa, _LANE)
+            if wanted == found:
+                performed += arrived
+                denied += not arrived
+                continue
+            rule = Rule.PERMITTED_ACCESS_EFFECT if arrived else Rule.DENIED_STORE_NO_EFFECT
+            what = "memory does not hold what was stored" if arrived else "a denied store changed memory"
+            signature = f"{stimulus.kind.title}: {what}"
+            memory.write(pa, found)
+            self._wrong_data(rule, signature, stimulus, {"memory": wanted.hex()}, {"memory": found.hex()}, index)
+        self._tally.count((Rule.DENIED_STORE_NO_EFFECT,), denied, weak=False)
+        self._tally.count((Rule.PERMITTED_ACCESS_EFFECT,), performed, weak=False)
+
+
+def matches(exception: CompiledException, stimulus: Stimulus, result: Result) -> bool:
+    """Whether an observation is exactly this exception, as far as it is not UNKNOWN."""
+    return (
+        (result.esr ^ exception.value) & exception.mask == 0
+        and result.taken == 1
+        and (not exception.far_is_va or result.far == stimulus.va)
+        and (exception.mfar is None or result.mfar == exception.mfar)
+        and result.vector == exception.vector
+        and result.target_el == exception.target_el
+    )

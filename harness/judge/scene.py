@@ -1,0 +1,59 @@
+"""A scene: the tables and registers under which stimuli run, and the items of a sequence inside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.judge.stimulus import Stimulus
+from harness.probe.records import RecordFlag
+from refmodel.gpt.build import GPTBuilder
+from refmodel.sysregs import GPCCR_EL3, GPTBR_EL3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """GPT content as (PA, bytes), GPCCR_EL3 and GPTBR_EL3; ``title`` says what is special about it."""
+
+    title: str
+    gpccr: GPCCR_EL3
+    gptbr: GPTBR_EL3
+    tables: tuple[tuple[int, bytes], ...] = ()
+
+    @classmethod
+    def of(cls, title: str, builder: GPTBuilder, *, gpccr: GPCCR_EL3 | None = None) -> Scene:
+        """The scene of a finished builder; ``gpccr`` replaces the register that fits its geometry."""
+        return cls(
+            title=title,
+            gpccr=gpccr or builder.geometry.gpccr(),
+            gptbr=builder.gptbr,
+            tables=tuple(builder.writes()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Under:
+    """A stimulus under its own GPCCR_EL3/GPTBR_EL3, put back (and invalidated) after it.
+
+    ``flags``: TLBI_BEFORE leaves nothing cached from before the change except what the probe itself uses.
+    """
+
+    stimulus: Stimulus
+    gpccr: GPCCR_EL3 | None = None
+    gptbr: GPTBR_EL3 | None = None
+    flags: RecordFlag = RecordFlag.TLBI_BEFORE
+
+
+@dataclass(frozen=True, slots=True)
+class TableWrite:
+    """Write a doubleword of a table as Root software does: store, clean, DSB; no invalidation."""
+
+    pa: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidate:
+    """TLBI PAALL with its barriers."""
+
+
+Item = Stimulus | Under | TableWrite | Invalidate

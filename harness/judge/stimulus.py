@@ -1,0 +1,120 @@
+"""Stimuli of the granule protection suites: what is asked, as a probe record and as the model's access."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from harness.probe.records import Op, Record, Requester, World
+from refmodel.access import ACCESSES
+from refmodel.faults import AccessDescriptor
+
+RET = 0xD65F03C0
+"""The A64 instruction that a fetch stimulus must find."""
+
+
+class Kind(Enum):
+    """A kind of access: the probe's operation and the model's access descriptor."""
+
+    LOAD = ("load", Op.LOAD)
+    STORE = ("store", Op.STORE)
+    LOAD_PAIR = ("load", Op.LOAD_PAIR)
+    STORE_PAIR = ("store", Op.STORE_PAIR)
+    LOAD_EXCLUSIVE = ("load-exclusive", Op.LOAD_EXCLUSIVE)
+    STORE_EXCLUSIVE = ("load-exclusive", Op.STORE_EXCLUSIVE)
+    ATOMIC_ADD = ("atomic", Op.ATOMIC_ADD)
+    ATOMIC_SWAP = ("atomic", Op.ATOMIC_SWAP)
+    ATOMIC_CAS = ("atomic", Op.ATOMIC_CAS)
+    FETCH = ("fetch", Op.FETCH)
+
+    def __init__(self, access: str, op: Op) -> None:
+        # Plain attributes: these are read for every single probe.
+        self.access: AccessDescriptor = ACCESSES[access]
+        """The access that decides: a store-exclusive sequence starts with its load."""
+        self.op: Op = op
+        """The probe's operation."""
+        self.number: int = len(type(self).__members__)
+
+    @property
+    def title(self) -> str:
+        """``load-pair``."""
+        return self.name.lower().replace("_", "-")
+
+
+class Stimulus(NamedTuple):
+    """One access at EL3: its kind, virtual address, the physical address and space that the probe's map gives it.
+
+    ``size_log2`` is log2 of the bytes of one element; ``value0``/``value1`` are the probe's operands.
+    """
+
+    kind: Kind
+    va: int
+    pa: int
+    pas: World
+    size_log2: int = 3
+    value0: int = 0
+    value1: int = 0
+
+    def record(self) -> Record:
+        """The probe record."""
+        requester = Requester.PE_FETCH if self.kind is Kind.FETCH else Requester.PE_DATA
+        return Record(
+            id=0, op=self.kind.op, size_log2=self.size_log2, requester=requester,
+            address=self.va, value0=self.value0, value1=self.value1,
+        )  # fmt: skip
+
+    def describe(self) -> dict[str, str]:
+        """For a person: ordered name -> text."""
+        width = 8 << self.size_log2
+        text = {
+            "access": f"{self.kind.title}, {width} bits, from EL3 in Root state",
+            "address": f"{self.pas.name.replace('_', '-').title()} PAS {self.pa:#x} (VA {self.va:#x})",
+        }
+        if self.kind in WRITING:
+            text["value"] = f"{self.value0:#x}" + (f", {self.value1:#x}" if self.kind in _TWO else "")
+        return text
+
+
+WRITING = frozenset(
+    {Kind.STORE, Kind.STORE_PAIR, Kind.STORE_EXCLUSIVE, Kind.ATOMIC_ADD, Kind.ATOMIC_SWAP, Kind.ATOMIC_CAS}
+)
+_TWO = frozenset({Kind.STORE_PAIR, Kind.ATOMIC_CAS})
+
+
+class Performed(NamedTuple):
+    """What an access that is performed returns and leaves behind: registers, and the bytes at its address after it."""
+
+    data0: int
+    data1: int
+    memory: bytes | None
+
+
+def perform(stimulus: Stimulus, before: bytes) -> Performed:
+    """The effect of the access on ``before`` (the 16 bytes at its physical address): data returned, bytes written.
+
+    Source: DDI 0487, A64 instruction descriptions of LDR, STR, LDP, STP, LDXR, STXR, LDADD, SWP and CAS.
+    """
+    size = 1 << stimulus.size_log2
+    mask = (1 << 8 * size) - 1
+    old = int.from_bytes(before[:size], "little")
+    new0 = (stimulus.value0 & mask).to_bytes(size, "little")
+    match stimulus.kind:
+        case Kind.LOAD | Kind.LOAD_EXCLUSIVE:
+            return Performed(old, 0, None)
+        case Kind.STORE:
+            return Performed(0, 0, new0)
+        case Kind.LOAD_PAIR:
+            return Performed(old, int.from_bytes(before[size : 2 * size], "little"), None)
+        case Kind.STORE_PAIR:
+            return Performed(0, 0, new0 + (stimulus.value1 & mask).to_bytes(size, "little"))
+        case Kind.STORE_EXCLUSIVE:
+            return Performed(old, 0, new0)
+        case Kind.ATOMIC_ADD:
+            return Performed(old, 0, ((old + stimulus.value0) & mask).to_bytes(size, "little"))
+        case Kind.ATOMIC_SWAP:
+            return Performed(old, 0, new0)
+        case Kind.ATOMIC_CAS:
+            swapped = old == stimulus.value0 & mask
+            return Performed(old, 0, (stimulus.value1 & mask).to_bytes(size, "little") if swapped else None)
+        case Kind.FETCH:
+            return Performed(0, 0, None)

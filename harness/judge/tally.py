@@ -1,0 +1,100 @@
+"""The tally of a check: per rule what was judged and what failed, with the failing cases in full."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from harness.report.records import FailingCase
+from refmodel.rules import Rule
+
+CASES_PER_SIGNATURE = 5
+"""Failing cases kept in full for each signature; all are counted."""
+
+Waive = Callable[[str, str], str | None]
+"""(rule id, signature) -> name of the waiver that covers it, or None."""
+
+
+def never(rule: str, signature: str) -> str | None:
+    """No waivers."""
+    return None
+
+
+@dataclass
+class RuleTally:
+    """Counts for one rule: observations judged, those that failed or were waived, and weak ones.
+
+    A weak observation was permitted only because of a possible cached entry or a choice: it is no evidence.
+    """
+
+    judged: int = 0
+    failed: int = 0
+    waived: int = 0
+    weak: int = 0
+    signatures: Counter[str] = field(default_factory=Counter)
+    waivers: Counter[str] = field(default_factory=Counter)
+    cases: list[FailingCase] = field(default_factory=list)
+
+
+@dataclass
+class Tally:
+    """Everything that one check has judged so far."""
+
+    waive: Waive = never
+    stimuli: int = 0
+    rules: dict[Rule, RuleTally] = field(default_factory=dict)
+    choices: dict[str, Counter[str]] = field(default_factory=dict)
+    batches: list[str] = field(default_factory=list)
+    cells: set[tuple[object, ...]] = field(default_factory=set)
+    cells_total: int = 0
+    not_observable: dict[Rule, str] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+
+    def rule(self, rule: Rule) -> RuleTally:
+        """The counts of ``rule``."""
+        return self.rules.setdefault(rule, RuleTally())
+
+    def count(self, rules: Iterable[Rule], hits: int, *, weak: bool) -> None:
+        """``hits`` observations were in the permitted set, decided by ``rules``."""
+        for rule in dict.fromkeys(rules):
+            tally = self.rule(rule)
+            if weak:
+                tally.weak += hits
+            else:
+                tally.judged += hits
+
+    def fail(self, rule: Rule, case_signature: str, make_case: Callable[[str], FailingCase]) -> None:
+        """An observation speaks against ``rule``; the case is only built when it will be kept."""
+        tally = self.rule(rule)
+        tally.judged += 1
+        waiver = self.waive(rule.value, case_signature)
+        if waiver is None:
+            tally.failed += 1
+            tally.signatures[case_signature] += 1
+            seen = tally.signatures[case_signature]
+        else:
+            tally.waived += 1
+            tally.waivers[waiver] += 1
+            seen = tally.waivers[waiver]
+        if seen <= CASES_PER_SIGNATURE:
+            tally.cases.append(make_case(waiver or ""))
+
+    def choice(self, name: str, value: str, times: int = 1) -> None:
+        """The target made an implementation's choice."""
+        self.choices.setdefault(name, Counter())[value] += times
+
+    def cover(self, cell: tuple[object, ...]) -> None:
+        """A cell of the check's matrix was stimulated and judged."""
+        self.cells.add(cell)
+
+    @property
+    def failed(self) -> int:
+        """Failing observations that no waiver covers, over all rules."""
+        return sum(tally.failed for tally in self.rules.values())
+
+    @property
+    def first_case(self) -> FailingCase | None:
+        """The first failing case that no waiver covers."""
+        unwaived = (case for tally in self.rules.values() for case in tally.cases if not case.waiver)
+        return next(unwaived, None)

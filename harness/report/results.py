@@ -1,0 +1,225 @@
+"""The run directory and ``results.jsonl``: append-only, one whole line per write, readable after SIGKILL.
+
+``open_run_directory`` names the directory, ``ResultWriter`` appends, ``read_run`` reads a complete or an interrupted
+run.  It does not judge: see ``summary.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from harness.errors import BadInputError, MisuseError
+from harness.report.codec import DecodeError, decode, encode
+from harness.report.records import SCHEMA_VERSION, CheckResult, Counts, RunEnd, RunHeader, TargetRecord
+
+RESULTS = "results.jsonl"
+
+T = TypeVar("T")
+
+
+def open_run_directory(explicit: Path | None = None, *, root: Path = Path("results")) -> Path:
+    """Create and return the directory of a run.
+
+    ``explicit`` (option ``--results DIR``) is used as it is; an earlier ``results.jsonl`` in it is renamed, not
+    overwritten.  Otherwise it is ``root/<UTC time>-<process id>`` and ``root/latest`` is linked to it.
+    Raises MisuseError when the directory cannot be made.
+    """
+    directory = explicit or root / f"{_stamp(time.time())}-{os.getpid()}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if explicit:
+            _keep_earlier(directory / RESULTS)
+        else:
+            _link_latest(root, directory)
+    except OSError as error:
+        remedy = "give a directory that can be written with --results DIR"
+        raise MisuseError(f"{directory}: cannot be used for results: {error.strerror}; {remedy}") from None
+    return directory
+
+
+def _stamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def _keep_earlier(path: Path) -> None:
+    if not path.exists():
+        return
+    stem = f"{path.stem}-{_stamp(path.stat().st_mtime)}"
+    target = path.with_name(f"{stem}{path.suffix}")
+    number = 1
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{stem}-{number}{path.suffix}")
+    path.rename(target)
+
+
+def _link_latest(root: Path, directory: Path) -> None:
+    temporary = root / f".latest-{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(directory.name)
+    temporary.replace(root / "latest")
+
+
+class ResultWriter:
+    """Writes one run; the header is on disk when the constructor returns.
+
+    Every line is one ``write`` on a descriptor opened for appending.  When the disk is full the torn line is taken
+    back, the lines before it stay, and MisuseError says so.  One writer per run: with pytest-xdist it lives in the
+    controller.
+    """
+
+    def __init__(self, directory: Path, header: RunHeader) -> None:
+        self.path = directory / RESULTS
+        self._started = time.monotonic()
+        self._checks = 0
+        self._counts = Counts()
+        try:
+            self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise MisuseError(f"{self.path}: cannot be created: {error.strerror}") from None
+        self._line("run", header)
+
+    def target(self, record: TargetRecord) -> None:
+        """Record what a target says about itself once it is on; later lines win over earlier ones and the header."""
+        self._line("target", {"target": record})  # nested: a target has a kind of its own
+
+    def add(self, check: CheckResult) -> None:
+        """Append one check."""
+        self._line("check", check)
+        self._checks += 1
+        self._counts += check.counts
+
+    def finish(self, exit_status: int, *, complete: bool) -> None:
+        """Append the end line and close; ``complete``: nothing was deselected and the run was not interrupted."""
+        end = RunEnd(
+            exit_status=exit_status,
+            complete=complete,
+            checks=self._checks,
+            duration=round(time.monotonic() - self._started, 3),
+            counts=self._counts,
+            ended=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        try:
+            self._line("end", end)
+            os.fsync(self._fd)
+        finally:
+            os.close(self._fd)
+
+    def _line(self, kind: str, value: object) -> None:
+        record = {"kind": kind, **encode(value)}
+        data = (json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n").encode(
+            "utf-8", "replace"
+        )
+        size = os.fstat(self._fd).st_size
+        try:
+            written = os.write(self._fd, data)
+        except OSError as error:
+            self._refuse(size, error.strerror or "write error")
+        if written != len(data):
+            self._refuse(size, "No space left on device")
+
+    def _refuse(self, size: int, why: str) -> NoReturn:
+        os.ftruncate(self._fd, size)
+        kept = f"the header and {self._checks} checks before it are kept"
+        raise MisuseError(f"{self.path}: a result could not be written: {why}; {kept}; free space and run again")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run as read back; ``end`` is None and ``torn`` may be set when the run was interrupted."""
+
+    directory: Path
+    header: RunHeader
+    target: TargetRecord
+    checks: tuple[CheckResult, ...]
+    end: RunEnd | None
+    torn: bool = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run did not reach its end (killed, or pytest was interrupted or broke: exit status above 1)."""
+        return self.end is None or self.end.exit_status not in (0, 1)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole suite was selected and ran to its end."""
+        return not self.interrupted and self.end is not None and self.end.complete
+
+
+def read_run(directory: Path) -> Run:
+    """Read ``directory/results.jsonl``.
+
+    A last line without newline is a torn write and is left out.  Raises BadInputError, with the line number, for a
+    missing file, garbage, another schema version or a line out of place.
+    """
+    path = directory / RESULTS
+    lines, torn = _lines(path)
+    if not lines:
+        raise BadInputError("holds no complete line", path=path, remedy="the run ended before its header was written")
+    header = _header(path, _parse(path, 1, lines[0]))
+    target, checks, end = header.target, list[CheckResult](), None
+    for number, line in enumerate(lines[1:], 2):
+        value = _parse(path, number, line)
+        if end:
+            raise BadInputError("a line after the end line", path=path, where=f"line {number}")
+        match value.pop("kind", None):
+            case "target":
+                target = _decode(path, number, TargetRecord, value.get("target"))
+            case "check":
+                checks.append(_decode(path, number, CheckResult, value))
+            case "end":
+                end = _decode(path, number, RunEnd, value)
+            case kind:
+                raise BadInputError(f"unknown kind {kind!r}", path=path, where=f"line {number}")
+    if end and end.checks != len(checks):
+        raise BadInputError(f"the end line counts {end.checks} checks, the file holds {len(checks)}", path=path)
+    return Run(directory=directory, header=header, target=target, checks=tuple(checks), end=end, torn=torn)
+
+
+def _lines(path: Path) -> tuple[list[bytes], bool]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        remedy = "give the directory of a run, such as results/latest"
+        raise BadInputError(f"cannot be read: {error.strerror}", path=path, remedy=remedy) from None
+    *whole, rest = data.split(b"\n")
+    return whole, bool(rest)
+
+
+def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line.decode())
+    except UnicodeDecodeError:
+        raise BadInputError("not UTF-8 text", path=path, where=f"line {number}") from None
+    except json.JSONDecodeError as error:
+        raise BadInputError(f"not JSON ({error.msg})", path=path, where=f"line {number}") from None
+    except RecursionError:
+        raise BadInputError("not JSON (nested too deep)", path=path, where=f"line {number}") from None
+    if not isinstance(value, dict):
+        raise BadInputError("not a JSON object", path=path, where=f"line {number}")
+    return value
+
+
+def _header(path: Path, value: Mapping[str, Any]) -> RunHeader:
+    fields = dict(value)
+    if fields.pop("kind", None) != "run":
+        raise BadInputError("the first line is not a run header", path=path, where="line 1")
+    if fields.get("schema") != SCHEMA_VERSION:
+        what = f"results schema version {fields.get('schema')!r}, this realmcheck reads {SCHEMA_VERSION}"
+        remedy = f"use realmcheck {fields.get('realmcheck', 'of the same version')}, which wrote it"
+        raise BadInputError(what, path=path, where="line 1", remedy=remedy)
+    return _decode(path, 1, RunHeader, fields)
+
+
+def _decode(path: Path, number: int, cls: type[T], value: object) -> T:
+    try:
+        return decode(cls, value)
+    except DecodeError as error:
+        raise BadInputError(str(error), path=path, where=f"line {number}") from None

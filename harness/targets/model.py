@@ -1,0 +1,133 @@
+"""The model, or a mutant of it, as a target: proves that suites accept the model and that their checks bite.
+
+Its reports are SELF-TEST and never claim conformance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from harness.errors import TargetEvidence, TargetLostError
+from harness.probe.batch import Batch, decode_results
+from harness.probe.records import Result
+from harness.targets.model_machine import LAYOUT
+from harness.targets.model_server import ANSWER, REQUEST
+from harness.targets.target import TargetInfo, TargetOptions
+
+
+class ModelTarget:
+    """A model machine in a child process; ``mutant`` names the fault to put in, empty for none."""
+
+    def __init__(self, *, log_directory: Path, options: TargetOptions | None = None, mutant: str = "") -> None:
+        self._options = options or TargetOptions()
+        self._mutant = mutant
+        self._log_directory = log_directory
+        self._process: subprocess.Popen[bytes] | None = None
+        self._info: TargetInfo | None = None
+        self._started = 0.0
+
+    @property
+    def info(self) -> TargetInfo:
+        """What the machine says about itself; legal once it is on."""
+        if self._info is None:
+            raise TargetLostError("the model target is not powered on")
+        return self._info
+
+    @property
+    def log_directory(self) -> Path:
+        """Where the child's standard error goes."""
+        return self._log_directory
+
+    def power_on(self) -> None:
+        """Start the child and read its ID registers."""
+        self._log_directory.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "harness.targets.model_server", f"--l0gptsz={self._options.l0gptsz}"]
+        command += [f"--mutant={self._mutant}"] if self._mutant else []
+        with (self._log_directory / "model.stderr").open("ab") as errors:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        self._started = time.monotonic()
+        registers = json.loads(self._ask(b"I", 0, 0))
+        self._info = TargetInfo(
+            name=f"mutant:{self._mutant}" if self._mutant else "model",
+            kind="mutant" if self._mutant else "model",
+            version=version("realmcheck"),
+            self_test=True,
+            layout=LAYOUT,
+            id_registers=registers,
+            features={"rme": 1, "sel2": True, "lse": True, "pamax": 52, "l0gptsz": self._options.l0gptsz},
+            command=tuple(command),
+        )
+
+    def power_off(self) -> None:
+        """End the child; idempotent."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                # The child may be gone already.
+                with contextlib.suppress(OSError):
+                    stream.close()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def power_cycle(self) -> None:
+        """Off and on again."""
+        self.power_off()
+        self.power_on()
+
+    def read_memory(self, pa: int, length: int) -> bytes:
+        """Bytes of the machine's memory, past the check."""
+        return self._ask(b"R", pa, length)
+
+    def write_memory(self, pa: int, data: bytes) -> None:
+        """Write the machine's memory, past the check."""
+        self._ask(b"W", pa, len(data), data)
+
+    def run(self, batch: Batch) -> Sequence[Result]:
+        """Run a batch."""
+        encoded = batch.encode()
+        answer = self._ask(b"B", 0, len(encoded.image), encoded.image)
+        return decode_results(answer, encoded.count)
+
+    def console_tail(self, lines: int = 20) -> tuple[str, ...]:
+        """The last lines of the child's standard error."""
+        path = self._log_directory / "model.stderr"
+        return tuple(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ()
+
+    def _ask(self, command: bytes, first: int, second: int, payload: bytes = b"") -> bytes:
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            raise TargetLostError("the model target is not powered on")
+        try:
+            process.stdin.write(REQUEST.pack(command, first, second) + payload)
+            process.stdin.flush()
+            head = process.stdout.read(ANSWER.size)
+            if len(head) == ANSWER.size:
+                (length,) = ANSWER.unpack(head)
+                answer = process.stdout.read(length)
+                if len(answer) == length:
+                    return answer
+        except OSError:
+            pass  # a broken pipe: the child is gone, which the lines below report
+        process.wait()
+        raise TargetLostError(
+            f"the model process ended with status {process.returncode}; see {self._log_directory / 'model.stderr'}",
+            TargetEvidence(
+                stage="probe",
+                elapsed=time.monotonic() - self._started,
+                exit_status=f"exit status {process.returncode}",
+                tail=self.console_tail(),
+                log=str(self._log_directory / "model.stderr"),
+            ),
+        )

@@ -1,0 +1,262 @@
+"""The model as a machine: executes probe batches as a PE with FEAT_RME would, by calling the reference model.
+
+It is stateful and stands apart from the judge: it keeps a TLB of its own that remembers successful accesses until an
+invalidation, which the architecture permits, so that a suite also meets stale answers here.  A mutant is this machine
+with some of its functions replaced (``refmodel/mutants.py``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.judge.stimulus import Kind, Performed, Stimulus, perform
+from harness.probe import address_space
+from harness.probe.batch import decode_header, records_of
+from harness.probe.records import (
+    BATCH_HEADER_SIZE,
+    REGISTER,
+    REGISTER_SIZE,
+    RESULT,
+    BatchHeader,
+    Op,
+    Record,
+    RecordFlag,
+    Requester,
+    Status,
+    World,
+    sysreg_encoding,
+)
+from harness.targets.target import Layout, Window
+from refmodel.access import Access, PEState
+from refmodel.choices import Chooser
+from refmodel.features import Features
+from refmodel.gpt.cache import PossibleGPT
+from refmodel.gpt.types import GPCState
+from refmodel.memory import Memory, MemoryMap, Region, RegionKind
+from refmodel.outcomes import ExceptionTaken, Outcome
+from refmodel.registers import Register
+from refmodel.sysregs import GPCCR_EL3, GPTBR_EL3, SCR_EL3, TCR_EL3, TTBR0_EL3
+from refmodel.translation.el3 import EL3Regime
+
+_GB: Final = 1 << 30
+_STAGE_1: Final = 0x4100_0000
+_WINDOWS_L1: Final = _STAGE_1 + 4096 * (1 + address_space.WINDOW_SLOT)
+
+LAYOUT: Final = Layout(
+    probe=(Window(base=0x4000_0000, size=0x1000_0000),),
+    tables=Window(base=0x5000_0000, size=0x3000_0000),
+    test=(Window(base=0x8000_0000, size=0x1_0000_0000),),
+    hole=(Window(base=0x2_0000_0000, size=0x3E_0000_0000), Window(base=1 << 40, size=(1 << 52) - (1 << 40))),
+    windows_l1=_WINDOWS_L1,
+)
+"""The same memory plan as QEMU's ``virt`` machine with 5 GB."""
+
+_L0GPTSZ = {30: 0b0000, 34: 0b0100, 36: 0b0110, 39: 0b1001}
+
+
+def encoding(register: type[Register]) -> int:
+    """A register's 16-bit encoding."""
+    assert register.encoding is not None
+    return sysreg_encoding(*register.encoding)
+
+
+_GPCCR, _GPTBR = encoding(GPCCR_EL3), encoding(GPTBR_EL3)
+_KIND_OF_OP = {kind.op: kind for kind in Kind}
+
+
+class Machine:
+    """A PE at EL3 with the probe's address space, GPC disabled at power-on."""
+
+    def __init__(self, *, l0gptsz: int = 30) -> None:
+        self.features = Features(rme=1, pamax=52, sel2=True, lse=True, ras=True, lpa2=True)
+        ram = (*LAYOUT.probe, LAYOUT.tables, *LAYOUT.test)
+        self.memory = Memory(MemoryMap(tuple(Region(w.base, w.size, RegionKind.RAM) for w in ram)))
+        tcr = TCR_EL3.of(DS=1, PS=6, T0SZ=16, SH0=3, ORGN0=1, IRGN0=1)
+        self.registers: dict[int, int] = {
+            encoding(TTBR0_EL3): _STAGE_1,
+            encoding(TCR_EL3): tcr.value,
+            encoding(SCR_EL3): SCR_EL3.of(NSE=1).value,
+            _GPCCR: GPCCR_EL3.of(L0GPTSZ=_L0GPTSZ[l0gptsz]).value,
+            _GPTBR: 0,
+        }
+        self._read_only = GPCCR_EL3.L0GPTSZ.mask
+        self._build_stage_1()
+        self.pe = PEState(EL3Regime(TTBR0_EL3(_STAGE_1), tcr), self.memory)
+        self._memo: dict[tuple[int, int], Outcome] = {}
+        self._tlb: set[tuple[int, int]] = set()
+        self._bind()
+
+    def id_registers(self) -> dict[str, int]:
+        """ID registers that report ``features``, and GPCCR_EL3 as it stands after reset."""
+        return {
+            "ID_AA64PFR0_EL1": 1 << 52 | 1 << 36 | 1 << 28,
+            "ID_AA64MMFR0_EL1": 6 | 1 << 28,
+            "ID_AA64ISAR0_EL1": 2 << 20,
+            "GPCCR_EL3": self.registers[_GPCCR],
+        }
+
+    def _build_stage_1(self) -> None:
+        for slot in range(3 * 4):
+            table = _STAGE_1 + 4096 * (1 + slot)
+            pas, memory = World(slot & 3 ^ 0b10), address_space.MemoryType(slot >> 2)
+            entries = (
+                address_space.block_descriptor(gigabyte * _GB, pas, memory, ds=True).to_bytes(8, "little")
+                for gigabyte in range(512)
+            )
+            self.memory.write(table, b"".join(entries))
+            self.memory.write(_STAGE_1 + 8 * slot, (table | 0b11).to_bytes(8, "little"))
+        self.memory.write(_STAGE_1 + 8 * address_space.WINDOW_SLOT, (_WINDOWS_L1 | 0b11).to_bytes(8, "little"))
+
+    def _bind(self) -> None:
+        """Registers or memory changed: the check is bound anew, what the TLB holds stays."""
+        gpc = GPCState(GPCCR_EL3(self.registers[_GPCCR]), GPTBR_EL3(self.registers[_GPTBR]), self.features)
+        self._gpt = PossibleGPT(gpc, self.memory)
+        self._memo.clear()
+
+    def write_memory(self, pa: int, data: bytes) -> None:
+        """Store as Root, past the check."""
+        self.memory.write(pa, data)
+        self._bind()
+
+    def invalidate(self) -> None:
+        """TLBI PAALL and the translations that include GPT information."""
+        self._tlb.clear()
+
+    def tlbi(self) -> None:
+        """TLBI PAALL as an instruction of a batch."""
+        self.invalidate()
+
+    def set_register(self, number: int, value: int) -> None:
+        """MSR: read-only fields keep their value; nothing is invalidated."""
+        if number == _GPCCR:
+            value = value & ~self._read_only | self.registers[_GPCCR] & self._read_only
+        self.registers[number] = value
+        self._bind()
+
+    def run(self, image: bytes) -> bytes:
+        """Run an encoded batch; the results as bytes."""
+        header = decode_header(image)
+        saved = dict(self.registers)
+        self.invalidate()
+        self._set_list(image, header.context_offset, header.context_count)
+        self.invalidate()
+        results = [self._record(image, header, record) for record in records_of(image)]
+        self.registers = saved
+        self._bind()
+        self.invalidate()
+        return b"".join(results)
+
+    def _set_list(self, image: bytes, offset: int, count: int) -> None:
+        for at in range(offset, offset + count * REGISTER_SIZE, REGISTER_SIZE):
+            number, _, value = REGISTER.unpack_from(image, at)
+            self.set_register(number, value)
+
+    def _record(self, image: bytes, header: BatchHeader, record: Record) -> bytes:
+        if record.flags & RecordFlag.TLBI_BEFORE:
+            self.invalidate()
+        saved = dict(self.registers)
+        if record.regs_count:
+            self._set_list(image, record.regs_offset, record.regs_count)
+        if record.flags & RecordFlag.TLBI_AFTER_REGS:
+            self.invalidate()
+        result = self._operate(image, record)
+        if record.regs_count and not record.flags & RecordFlag.KEEP_REGS:
+            self.registers = saved
+            self._bind()
+            self.invalidate()
+        return result
+
+    def _operate(self, image: bytes, record: Record) -> bytes:
+        if record.el != 3 or record.state != World.ROOT or record.pe or record.requester > Requester.PE_FETCH:
+            return _result(record, Status.UNSUPPORTED)
+        match record.op:
+            case Op.NOP:
+                return _result(record)
+            case Op.MRS:
+                known = record.aux in self.registers
+                return _result(record, data0=self.registers[record.aux]) if known else _result(record, Status.REFUSED)
+            case Op.MSR:
+                self.set_register(record.aux, record.value0)
+                return _result(record)
+            case Op.TLBI_PAALL:
+                self.tlbi()
+                return _result(record)
+            case Op.MEM_WRITE:
+                offset = record.value0
+                if not BATCH_HEADER_SIZE <= offset <= len(image) - record.aux:
+                    return _result(record, Status.REFUSED)
+                return self._write(record, image[offset : offset + record.aux])
+            case op if op in _KIND_OF_OP:
+                return self._access(record, _KIND_OF_OP[Op(op)])
+            case _:
+                return _result(record, Status.UNSUPPORTED)
+
+    def _write(self, record: Record, data: bytes) -> bytes:
+        """MEM_WRITE: a store by Root through its own address, checked like any other."""
+        outcome = self._outcome(record, Kind.STORE)
+        if isinstance(outcome, ExceptionTaken):
+            return _result(record, exception=outcome)
+        self.write_memory(record.address & (1 << address_space.SLOT_BITS) - 1, data)
+        return _result(record)
+
+    def _outcome(self, record: Record, kind: Kind) -> Outcome:
+        key = (record.address >> 12, kind.number)
+        outcome = self._memo.get(key)
+        if outcome is None:
+            outcome = Access(self.pe, self._gpt, record.address, kind.access, Chooser())
+            self._memo[key] = outcome
+        return outcome
+
+    def _access(self, record: Record, kind: Kind) -> bytes:
+        key = (record.address >> 12, kind.number)
+        if key not in self._tlb:
+            outcome = self._outcome(record, kind)
+            if isinstance(outcome, ExceptionTaken):
+                return _result(record, exception=outcome)
+            self._tlb.add(key)
+        effect = self.effect(record, kind)
+        return _result(record, data0=effect.data0, data1=effect.data1)
+
+    def effect(self, record: Record, kind: Kind) -> Performed:
+        """Do the access: what it returns, and memory changed."""
+        pa = self.physical(record.address)
+        stimulus = Stimulus(kind, record.address, pa, World.ROOT, record.size_log2, record.value0, record.value1)
+        effect = perform(stimulus, self.memory.read(pa, 16))
+        if effect.memory is not None:
+            self.memory.write(pa, effect.memory)
+        return effect
+
+    def physical(self, va: int) -> int:
+        """Physical address of a virtual one whose access is performed."""
+        if va >> address_space.SLOT_BITS < address_space.WINDOW_SLOT:
+            return va & (1 << address_space.SLOT_BITS) - 1
+        index = va >> address_space.WINDOW_BITS & address_space.WINDOW_COUNT - 1
+        descriptor = self.memory.read64(_WINDOWS_L1 + 8 * index)
+        top = (descriptor >> 8 & 0b11) << 50
+        return top | descriptor & (1 << 50) - _GB | va & _GB - 1
+
+
+def far_of(record: Record) -> int:
+    """FAR_EL3 after an exception of this record's access: its virtual address."""
+    return record.address
+
+
+def _result(
+    record: Record,
+    status: Status = Status.DONE,
+    *,
+    exception: ExceptionTaken | None = None,
+    data0: int = 0,
+    data1: int = 0,
+) -> bytes:
+    taken = el = vector = esr = far = mfar = 0
+    if exception is not None:
+        syndrome = exception.syndrome
+        taken, el, vector = 1, syndrome.el.value, syndrome.vector
+        esr = syndrome.ec << 26 | syndrome.il << 25 | syndrome.iss
+        # Outcomes are remembered by page; FAR is the address of this very access.
+        far, mfar = far_of(record), exception.mfar or 0
+    return RESULT.pack(
+        record.id, status, taken, el, vector, 0, 0, esr, far, 0, mfar, 0, 0, 0, data0, data1, 0, 0, record.pe,
+        record.group, 0, 0,
+    )  # fmt: skip

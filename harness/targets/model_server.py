@@ -1,0 +1,63 @@
+"""The child process in which a model machine runs: requests on standard input, answers on standard output.
+
+A process of its own keeps the machine's (possibly mutated) model apart from the judge's.  Frames are one request byte,
+two 64-bit numbers and a payload; answers are a 64-bit length and a payload.  Run by ``harness.targets.model``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import struct
+import sys
+from typing import BinaryIO
+
+REQUEST = struct.Struct("<cQQ")
+ANSWER = struct.Struct("<Q")
+
+
+def exactly(stream: BinaryIO, length: int) -> bytes:
+    """``length`` bytes, or b"" at the end of the stream."""
+    data = stream.read(length)
+    return data if len(data) == length else b""
+
+
+def serve(requests: BinaryIO, answers: BinaryIO, *, l0gptsz: int) -> None:
+    """Answer requests until the stream ends: I info, R read, W write, B batch."""
+    # Imported late, so that mutants are applied before the machine's module binds any of their functions.
+    from harness.targets.model_machine import Machine
+
+    machine = Machine(l0gptsz=l0gptsz)
+    while head := exactly(requests, REQUEST.size):
+        command, first, second = REQUEST.unpack(head)
+        answer = b""
+        match command:
+            case b"I":
+                answer = json.dumps(machine.id_registers()).encode()
+            case b"R":
+                answer = machine.memory.read(first, second)
+            case b"W":
+                machine.write_memory(first, exactly(requests, second))
+            case b"B":
+                answer = machine.run(exactly(requests, second))
+            case _:
+                raise SystemExit(f"unknown request {command!r}")
+        answers.write(ANSWER.pack(len(answer)) + answer)
+        answers.flush()
+
+
+def main() -> None:
+    """Entry point of ``python -m harness.targets.model_server``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mutant", default="")
+    parser.add_argument("--l0gptsz", type=int, default=30)
+    arguments = parser.parse_args()
+    if arguments.mutant:
+        from refmodel.mutants import apply
+
+        apply(arguments.mutant)
+    serve(sys.stdin.buffer, sys.stdout.buffer, l0gptsz=arguments.l0gptsz)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""What is booted: QEMU, a compiler, the probe firmware.  This is the public face; the modules beside it do the work.
+
+``provide(name)`` gives an ``Image``, obtaining or building it when the cache does not have it; every failure is an
+``ImageError`` of one line.  A user's own QEMU, compiler or probe is named by ``override`` or by the environment
+variables REALMCHECK_QEMU, REALMCHECK_QEMU10, REALMCHECK_CC and REALMCHECK_PROBE.  REALMCHECK_OFFLINE=1 forbids the
+network.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from images import catalogue, compiler, probe_build, qemu
+from images.cache import Cache
+from images.catalogue import PackageSpec, ProbeSpec, Spec
+from images.debian import Request
+from images.errors import ImageError
+from images.image import Image, Provenance
+from images.progress import Progress, Silent
+
+__all__ = ["Image", "ImageError", "Progress", "Provenance", "clean", "find", "list_images", "path", "provide"]
+
+
+def provide(name: str, *, offline: bool = False, progress: Progress | None = None, override: str = "") -> Image:
+    """The image ``name`` of the catalogue, ready for use.
+
+    ``offline`` forbids the network (what the cache has is used, the probe is still built).  ``override`` is the user's
+    own: a QEMU, a compiler's command line or a probe ELF; it wins over the environment variable.  ImageError in one
+    line when it cannot be had.
+    """
+    spec = catalogue.spec(name)
+    request = _request(offline, progress)
+    chosen = override or os.environ.get(spec.environment, "")
+    match spec:
+        case ProbeSpec():
+            if chosen:
+                return probe_build.own(spec, chosen)
+            builder = provide("compiler", offline=offline, progress=progress)
+            return probe_build.provide(spec, request.cache, request.progress, builder)
+        case PackageSpec(kind="qemu"):
+            return qemu.provide(spec, request, chosen)
+        case PackageSpec():
+            return compiler.provide(spec, request, chosen)
+
+
+def find(name: str) -> Image | None:
+    """The image as it stands, or None when it has yet to be obtained or built; never uses the network."""
+    spec = catalogue.spec(name)
+    request = _request(True, None)
+    chosen = os.environ.get(spec.environment, "")
+    match spec:
+        case ProbeSpec():
+            if chosen:
+                return probe_build.own(spec, chosen)
+            builder = find("compiler")
+            return probe_build.find(spec, request.cache, builder) if builder else None
+        case PackageSpec(kind="qemu"):
+            return qemu.find(spec, request, chosen)
+        case PackageSpec():
+            return compiler.find(spec, request, chosen)
+
+
+def path(name: str) -> Path:
+    """The main file of an image that is there; ImageError when it has yet to be provided."""
+    image = find(name)
+    if image is None:
+        raise ImageError(f"image {name} is not there yet", remedy=f"run 'realmcheck images provide {name}'")
+    return image.path
+
+
+def list_images() -> tuple[Spec, ...]:
+    """Everything that the catalogue offers."""
+    return tuple(catalogue.default().values())
+
+
+def clean(name: str | None = None) -> None:
+    """Remove one image from the cache, or all of them and the downloads; what the user or the system owns stays."""
+    cache = Cache()
+    if name is not None:
+        return cache.clean(catalogue.spec(name).name)
+    for spec in list_images():
+        cache.clean(spec.name)
+    return cache.clean_downloads()
+
+
+def _request(offline: bool, progress: Progress | None) -> Request:
+    forbidden = os.environ.get("REALMCHECK_OFFLINE", "") not in ("", "0")
+    return Request(cache=Cache(), offline=offline or forbidden, progress=progress or Silent())

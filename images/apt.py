@@ -1,0 +1,257 @@
+"""Downloading a package and everything it needs with a private apt: the machine's archive and keys, own state.
+
+It runs as an ordinary user and touches nothing of the machine's apt.  apt itself checks the archive's signature and
+the hashes; the sha256 of every file is computed here once more and compared with the signed index.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+import urllib.parse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from images import tools
+from images.apt_sources import Archive
+from images.catalogue import HOST_SUITE
+from images.errors import ImageError
+from images.image import sha256_of
+
+PAUSES: Final = (1.0, 4.0)  # seconds before each further attempt
+_SIGNATURE: Final = (  # the telling ones first
+    "NO_PUBKEY", "BADSIG", "EXPKEYSIG", "invalid signature", "GPG error", "Clearsigned file isn't valid",
+    "is not valid yet", "no longer signed", "is not signed", "unauthenticated", "be authenticated", "be verified",
+)  # fmt: skip
+_ABSENT: Final = (
+    "Unable to locate package", "no installation candidate", "unmet dependencies", "does not have a Release file",
+    "held broken packages",
+)  # fmt: skip
+_COPIED_SETTINGS: Final = re.compile(
+    r"Acquire::(?:https?|ftp|mirror|tor|Check-|Max-|Force|Retries|Queue|Send)", re.IGNORECASE
+)
+_STATUS: Final = re.compile(r"dlstatus:[^:]*:([\d.]+)")
+_FULL: Final = 1 << 20  # bytes left when apt stops on a full disk without saying so
+T = TypeVar("T")
+Report = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Package:
+    """One .deb as the signed index describes it; ``size`` in bytes, ``sha256`` in hex."""
+
+    name: str
+    version: str
+    architecture: str
+    file: str
+    uri: str
+    size: int
+    sha256: str
+
+
+class PrivateApt:
+    """apt below ``root``, taking packages from ``suites`` of ``archive``.
+
+    Call with the lock of ``root`` held; apt inherits its descriptor ``lock``, so that an apt that outlives this
+    process is waited for.  ``report`` receives (what, fraction) while apt works.
+    """
+
+    def __init__(self, root: Path, archive: Archive, suites: Sequence[str], report: Report, lock: int) -> None:
+        self.root = root
+        self.archive = archive
+        self.suites = tuple(self._suite(name) for name in suites)
+        self.debs = root / "archives"
+        self._report = report
+        self._lock = lock
+        self._config = root / "apt.conf"
+
+    def _suite(self, name: str) -> str:
+        if name != HOST_SUITE:
+            return name
+        if not self.archive.codename:
+            raise ImageError("os-release has no VERSION_CODENAME, so the machine's release is unknown")
+        return self.archive.codename
+
+    def fetch(self, names: Sequence[str], target: str) -> list[Package]:
+        """Download the packages ``names`` with all they depend on into ``debs``, preferring the suite ``target``.
+
+        An interrupted download is continued, network errors are retried.  ImageError for the rest.
+        """
+        try:
+            self._write_configuration()
+            self._retried(self._update)
+            wanted = self._retried(lambda: self._resolve(names, self._suite(target)))
+            self._retried(lambda: self._download(names, self._suite(target), wanted))
+        except OSError as error:
+            raise tools.file_error(error, self.root) from error
+        return wanted
+
+    def _write_configuration(self) -> None:
+        for directory in ("lists/partial", "archives/partial", "empty/partial", "log", "tmp"):
+            (self.root / directory).mkdir(parents=True, exist_ok=True)
+        (self.root / "status").touch()
+        (self.root / "realmcheck.sources").write_text(self._sources(), encoding="utf-8")
+        settings = {
+            "Dir::State": self.root,
+            "Dir::State::lists": self.root / "lists",
+            "Dir::State::status": self.root / "status",
+            "Dir::State::extended_states": self.root / "extended_states",
+            "Dir::Cache": self.root,
+            "Dir::Cache::archives": self.debs,
+            "Dir::Log": self.root / "log",
+            "Dir::Etc::main": "/dev/null",
+            "Dir::Etc::parts": "/dev/null",
+            "Dir::Etc::sourcelist": self.root / "realmcheck.sources",
+            "Dir::Etc::sourceparts": "/dev/null",
+            "Dir::Etc::preferences": "/dev/null",
+            "Dir::Etc::preferencesparts": "/dev/null",
+            "APT::Architecture": self.archive.architecture,
+            "APT::Architectures": self.archive.architecture,
+            "APT::Install-Recommends": "false",
+            "APT::Install-Suggests": "false",
+            "APT::Get::AllowUnauthenticated": "false",
+            "APT::Update::Error-Mode": "any",
+            "Acquire::AllowInsecureRepositories": "false",
+            "Acquire::AllowWeakRepositories": "false",
+            "Acquire::AllowDowngradeToInsecureRepositories": "false",
+            "Acquire::Languages": "none",
+            "Acquire::GzipIndexes": "true",
+            "Acquire::Retries": "2",
+        }
+        if os.geteuid() == 0:
+            # root's cache directory is closed to the user that apt would otherwise become for downloads
+            settings["APT::Sandbox::User"] = "root"
+        lines = [f'{key} "{value}";' for key, value in settings.items()]
+        self._config.write_text("\n".join(lines + self._machine_settings()) + "\n", encoding="utf-8")
+
+    def _sources(self) -> str:
+        # copy: instead of file: makes apt put the packages of a local mirror where all others are put
+        uri = re.sub(r"^file:", "copy:", self.archive.uri)
+        fields = ["Types: deb", f"URIs: {uri}", f"Suites: {' '.join(self.suites)}", "Components: main"]
+        if self.archive.signed_by:
+            fields.append(f"Signed-By: {self.archive.signed_by}")
+        return "\n".join(fields) + "\n"
+
+    @staticmethod
+    def _machine_settings() -> list[str]:
+        """How the machine reaches its mirror (proxies, time-outs, checks), without its hooks and preferences."""
+        dump = tools.run(["apt-config", "dump"]).stdout
+        return [line for line in dump.splitlines() if _COPIED_SETTINGS.match(line) and not line.endswith(' "";')]
+
+    def _update(self) -> None:
+        self._apt("reading the package lists", "update")
+
+    def _install_arguments(self, names: Sequence[str], target: str) -> list[str]:
+        return ["install", "--yes", "--no-install-recommends", "--target-release", target, *names]
+
+    def _resolve(self, names: Sequence[str], target: str) -> list[Package]:
+        """The closure of ``names`` as apt resolves it for a machine with nothing installed."""
+        # an empty archive directory, because packages that are there already would not be listed; the hash is named,
+        # because the default of --print-uris is MD5 (what apt checks when it downloads is not affected)
+        options = ["-o", f"Dir::Cache::archives={self.root / 'empty'}", "-o", "Acquire::ForceHash=SHA256"]
+        arguments = ["apt-get", "-qq", "--print-uris", *options, *self._install_arguments(names, target)]
+        result = tools.run(arguments, env=self._environment())
+        if result.returncode != 0:
+            raise self._failure(result.stderr)
+        return [self._parse_uri(line) for line in result.stdout.splitlines() if line.startswith("'")]
+
+    def _parse_uri(self, line: str) -> Package:
+        found = re.match(r"'([^']+)' (\S+) (\d+) SHA256:([0-9a-f]{64})$", line.strip())
+        if not found:
+            raise ImageError(f"apt gives no sha256 in: {line}", where=self.archive.uri)
+        uri, file, size, digest = found.groups()
+        name, version, architecture = urllib.parse.unquote(file.removesuffix(".deb")).split("_")
+        return Package(name, version, architecture, file, re.sub("^copy:", "file:", uri), int(size), digest)
+
+    def _download(self, names: Sequence[str], target: str, wanted: Sequence[Package]) -> None:
+        self._apt("downloading", "--download-only", *self._install_arguments(names, target))
+        for index, item in enumerate(wanted):
+            path = self.debs / item.file
+            self._report("checking packages", index / len(wanted))
+            if not path.is_file():
+                raise _TryAgain(f"apt did not download {item.file}")
+            if sha256_of(path) != item.sha256:
+                path.unlink()
+                raise _TryAgain(f"{item.file} is not what the signed index says (sha256 differs)")
+
+    def _retried(self, action: Callable[[], T]) -> T:
+        for pause in PAUSES:
+            try:
+                return action()
+            except _TryAgain:
+                time.sleep(pause)
+        try:
+            return action()
+        except _TryAgain as error:
+            raise ImageError(
+                f"{error} ({len(PAUSES) + 1} attempts)",
+                where=self.archive.uri,
+                remedy="check the network and apt's proxy, then run again: what was downloaded is kept",
+            ) from error
+
+    def _environment(self) -> dict[str, str]:
+        own = {"APT_CONFIG": str(self._config), "TMPDIR": str(self.root / "tmp"), "LC_ALL": "C"}
+        return {**os.environ, **own, "DEBIAN_FRONTEND": "noninteractive"}
+
+    def _apt(self, what: str, *arguments: str) -> None:
+        """Run apt-get, reporting its status lines as they come."""
+        # One pipe for status and messages, and no log file: on a full disk a log would lose the very reason.
+        process = subprocess.Popen(
+            ["apt-get", "-qq", "-o", "APT::Status-Fd=1", *arguments],
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(self._lock,),
+            encoding="utf-8",
+            errors="replace",
+        )
+        messages = []
+        assert process.stdout is not None
+        with process:
+            try:
+                for line in process.stdout:
+                    if found := _STATUS.match(line):
+                        self._report(what, float(found[1]) / 100)
+                    else:
+                        messages.append(line)
+            except BaseException:
+                process.terminate()
+                raise
+        if process.returncode != 0:
+            raise self._failure("".join(messages))
+
+    def _failure(self, output: str) -> Exception:
+        """The error that apt's output stands for; network trouble is the one kind that is worth another attempt."""
+        if tools.is_no_space(output) or shutil.disk_usage(self.root).free < _FULL:
+            return tools.no_space(self.root)
+        if any(marker in output for marker in _SIGNATURE):
+            return ImageError(
+                f"the archive's signature was refused: {tools.first_line(output, *_SIGNATURE)}",
+                where=self.archive.uri,
+                remedy=f"bring {self.archive.keyring} up to date (package debian-archive-keyring), "
+                "and check the mirror in apt's sources",
+            )
+        if any(marker in output for marker in _ABSENT):
+            return ImageError(
+                tools.first_line(output, *_ABSENT),
+                where=f"{self.archive.uri} {' '.join(self.suites)}",
+                remedy="use a mirror that carries these suites",
+            )
+        return _TryAgain(tools.first_line(output, "E: Failed", "Err:", "E:", "W:"))
+
+    def discard(self, packages: Sequence[Package]) -> None:
+        """Remove downloaded packages that are no longer needed, and apt's large derived files."""
+        for name in ("pkgcache.bin", "srcpkgcache.bin"):
+            (self.root / name).unlink(missing_ok=True)
+        for item in packages:
+            (self.debs / item.file).unlink(missing_ok=True)
+
+
+class _TryAgain(Exception):
+    """Something that may go well when done again; the message is one line."""

@@ -1,0 +1,135 @@
+"""The catalogue of images: what can be provided, and from where.  Data only; providers act on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from images import tomlfile
+from images.errors import ImageError
+from images.image import parse_version
+
+CATALOGUE: Final = Path(__file__).with_name("catalogue.toml")
+HOST_SUITE: Final = "host"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageSpec:
+    """An image that is unpacked from Debian packages.
+
+    ``suites`` are the Debian suites apt may take packages from and ``target`` the preferred one (``host``: the
+    machine's own release).  ``packages_arm64`` takes the place of ``packages`` on an arm64 machine.  ``program`` is
+    the main binary inside the prefix, ``minimum`` the oldest version that is good enough, ``environment`` the variable
+    by which a user names an own one.
+    """
+
+    name: str
+    kind: str
+    summary: str
+    environment: str
+    suites: tuple[str, ...]
+    target: str
+    packages: tuple[str, ...]
+    packages_arm64: tuple[str, ...]
+    program: str
+    minimum: tuple[int, ...]
+
+    def digest(self, architecture: str, codename: str) -> str:
+        """What a cache entry must have been made for: the parameters that choose it, the machine, and its release."""
+        release = codename if HOST_SUITE in self.suites else ""
+        chosen: list[object] = [
+            self.suites,
+            self.target,
+            self.packages,
+            self.packages_arm64,
+            self.program,
+            self.minimum,
+        ]
+        chosen += [architecture, release]
+        return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSpec:
+    """The probe firmware, built from our source as one ``personality``; ``environment`` names a user's own ELF."""
+
+    name: str
+    kind: str
+    summary: str
+    environment: str
+    personality: str
+
+
+Spec = PackageSpec | ProbeSpec
+
+
+def _package_spec(name: str, table: tomlfile.Table) -> PackageSpec:
+    table.only(PackageSpec.__dataclass_fields__.keys() - {"name"})
+    minimum = parse_version(table.string("minimum"))
+    if not minimum:
+        raise table.error(f"must be a version such as '11.1', not {table.string('minimum')!r}", "minimum")
+    suites, target = table.strings("suites"), table.string("target")
+    if target not in suites:
+        raise table.error(f"must be one of the suites {', '.join(suites)}, not {target!r}", "target")
+    program = table.string("program")
+    if not program or Path(program).is_absolute() or ".." in Path(program).parts:
+        raise table.error(f"must be a path inside the prefix, not {program!r}", "program")
+    packages = table.strings("packages")
+    return PackageSpec(
+        name=name,
+        kind=table.string("kind"),
+        summary=table.string("summary"),
+        environment=table.string("environment"),
+        suites=suites,
+        target=target,
+        packages=packages,
+        packages_arm64=table.strings("packages_arm64", packages),
+        program=program,
+        minimum=minimum,
+    )
+
+
+def _probe_spec(name: str, table: tomlfile.Table) -> ProbeSpec:
+    table.only(ProbeSpec.__dataclass_fields__.keys() - {"name"})
+    return ProbeSpec(
+        name=name,
+        kind=table.string("kind"),
+        summary=table.string("summary"),
+        environment=table.string("environment"),
+        personality=table.string("personality"),
+    )
+
+
+def load(path: Path = CATALOGUE) -> Mapping[str, Spec]:
+    """The specs by name, in the file's order; ImageError with file, line and key for anything wrong."""
+    top = tomlfile.load(path)
+    specs: dict[str, Spec] = {}
+    for name in top.values:
+        table = top.table(name)
+        match table.string("kind"):
+            case "qemu" | "compiler":
+                specs[name] = _package_spec(name, table)
+            case "probe":
+                specs[name] = _probe_spec(name, table)
+            case other:
+                raise table.error(f"must be qemu, compiler or probe, not {other!r}", "kind")
+    return specs
+
+
+@cache
+def default() -> Mapping[str, Spec]:
+    """The catalogue that ships with the project."""
+    return load()
+
+
+def spec(name: str) -> Spec:
+    """The spec of one image; ImageError that lists the names when there is none."""
+    found = default().get(name)
+    if found is None:
+        raise ImageError(f"there is no image {name!r}", remedy=f"images: {', '.join(default())}")
+    return found

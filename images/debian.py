@@ -1,0 +1,126 @@
+"""A Debian package with all it needs, unpacked into a prefix in the cache: for QEMU and the compiler."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from images import apt_sources, tools
+from images.apt import Package, PrivateApt
+from images.cache import Cache, Entry, Record
+from images.catalogue import PackageSpec
+from images.errors import ImageError
+from images.image import Provenance, sha256_of
+from images.progress import Progress
+
+Checked = tuple[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """How an image is wanted: from which cache, whether the network may be used, whom to tell about progress."""
+
+    cache: Cache
+    offline: bool
+    progress: Progress
+
+
+def find(spec: PackageSpec, cache: Cache) -> Entry | None:
+    """The finished entry of an image in the cache, or None; never uses the network."""
+    return cache.by_spec(spec.name, spec.digest(*apt_sources.host_facts()))
+
+
+def provide(spec: PackageSpec, request: Request, check: Callable[[Path], Checked], skip: Iterable[str] = ()) -> Entry:
+    """The entry of an image, unpacked now unless the cache has it.
+
+    ``check`` gets the prefix, runs what is in it and returns its version and the main binaries (relative to the
+    prefix).  Packages named in ``skip`` are verified and recorded but not unpacked.
+    """
+    if entry := find(spec, request.cache):
+        return entry
+    if request.offline:
+        raise ImageError(
+            f"image {spec.name} is not in the cache and the network is not to be used",
+            where=str(request.cache.root),
+            remedy=f"run 'realmcheck images provide {spec.name}' with a network first, or set {spec.environment}",
+        )
+    request.progress.step(spec.name, "waiting", 0.0)
+    with request.cache.lock(spec.name):
+        try:
+            return find(spec, request.cache) or _unpacked(spec, request, check, frozenset(skip))
+        finally:
+            request.progress.close()
+
+
+def _unpacked(spec: PackageSpec, request: Request, check: Callable[[Path], Checked], skip: frozenset[str]) -> Entry:
+    archive = apt_sources.archive()
+    directory = request.cache.apt_directory / f"{'+'.join(spec.suites)}-{archive.architecture}"
+    names = spec.packages_arm64 if archive.architecture == "arm64" else spec.packages
+    cache = request.cache
+    with cache.lock(f"apt-{directory.name}") as lock, cache.staging(spec.name) as staging:
+        apt = PrivateApt(
+            directory, archive, spec.suites, lambda what, part: request.progress.step(spec.name, what, part), lock
+        )
+        packages = apt.fetch(names, spec.target)
+        prefix = staging / "prefix"
+        prefix.mkdir()
+        owners: dict[str, Package] = {}
+        for index, item in enumerate(packages):
+            request.progress.step(spec.name, "unpacking", index / len(packages))
+            if item.name not in skip:
+                owners.update(dict.fromkeys(unpack(apt.debs / item.file, prefix), item))
+        version, paths = check(prefix)
+        binaries = [_binary(prefix, path, owners.get(path)) for path in paths]
+        entry = cache.finish(staging, _record(spec, apt, packages, version, binaries))
+        apt.discard(packages)
+    request.progress.done(spec.name, f"{version} ({len(packages)} packages) in {entry.path}")
+    return entry
+
+
+def unpack(deb: Path, prefix: Path) -> list[str]:
+    """Unpack one package and return its paths, relative; ImageError in one line for a broken one or a full disk."""
+    result = tools.run(["dpkg-deb", "--vextract", str(deb), str(prefix)], remedy=apt_sources.NOT_DEBIAN_REMEDY)
+    if result.returncode == 0:
+        return [line.removeprefix("./") for line in result.stdout.splitlines()]
+    if tools.is_no_space(result.stderr):
+        raise tools.no_space(prefix)
+    reason = tools.first_line(result.stderr, "error:", "tar:")
+    raise ImageError(
+        f"cannot be unpacked: {reason}", where=str(deb), remedy="delete it and run again: it is downloaded again"
+    )
+
+
+def _binary(prefix: Path, path: str, owner: Package | None) -> Provenance:
+    return Provenance(
+        name=Path(path).name,
+        path=str((prefix / path).relative_to(prefix.parent)),
+        sha256=sha256_of(prefix / path),
+        version=f"{owner.name} {owner.version}" if owner else "",
+        origin="debian",
+    )
+
+
+def _record(
+    spec: PackageSpec, apt: PrivateApt, packages: Sequence[Package], version: str, binaries: Sequence[Provenance]
+) -> Record:
+    content = "\n".join(sorted(f"{item.sha256} {item.file}" for item in packages))
+    return Record(
+        image=spec.name,
+        version=version,
+        spec=spec.digest(*apt_sources.host_facts()),
+        digest=hashlib.sha256(f"{spec.program}\n{content}".encode()).hexdigest(),
+        verified=f"apt checked the signature with {apt.archive.keyring}; sha256 of all packages as in the index",
+        source={
+            "uri": apt.archive.uri,
+            "suites": " ".join(apt.suites),
+            "preferred": spec.target,
+            "architecture": apt.archive.architecture,
+        },
+        binaries=tuple(binaries),
+        packages=tuple(
+            Provenance(name=item.name, path=item.file, sha256=item.sha256, version=item.version, origin=item.uri)
+            for item in packages
+        ),
+    )

@@ -1,0 +1,106 @@
+/* The root personality: set up EL3, announce itself, then wait for work from the mailbox and the wire. */
+#include "probe.h"
+
+#define SCR_VALUE (1ul << 0 | 1ul << 3 | 3ul << 4 | 1ul << 8 | 1ul << 10) /* NS, EA, RES1, HCE, RW */
+#define ID_RME_SHIFT 52
+#define ID_WFXT_MASK 0xful
+#define POLLS_PER_UART_LOOK 64u
+#define SPIN_POLLS 40000u
+#define NAP_PER_SECOND 20000u /* naps of 50 microseconds */
+
+static char text[1024];
+
+static void announce(void)
+{
+    uart_text("\r\nrealmcheck probe, personality " PERSONALITY "\r\n");
+    wire_send(0, "BANNER", text, banner_text(text, sizeof(text)));
+}
+
+/* Called by the survival code with GPC as at boot; it halts the PE afterwards. */
+void fatal_report(uint64_t esr, uint64_t elr, uint64_t far)
+{
+    size_t length = text_pair(text, sizeof(text), 0, "ESR_EL3", esr);
+    length = text_pair(text, sizeof(text), length, "ELR_EL3", elr);
+    length = text_pair(text, sizeof(text), length, "FAR_EL3", far);
+    length = text_pair(text, sizeof(text), length, "index", mailbox()->index);
+    uart_text("\r\n");
+    wire_send(0, "FATAL", text, length);
+}
+
+/* Sleep a little, so that an idle probe leaves the core to the harness. */
+static void nap(bool has_wfxt, uint64_t ticks)
+{
+    if (!has_wfxt) {
+        __asm__ volatile("yield");
+        return;
+    }
+    ISB();
+    __asm__ volatile("mov x9, %0\n .inst 0xd5031009" ::"r"(READ(cntvct_el0) + ticks) : "x9", "memory"); /* WFIT x9 */
+}
+
+static bool mailbox_poll(volatile struct mailbox *box)
+{
+    uint32_t doorbell = box->doorbell;
+    uint32_t reason;
+    if (doorbell == box->ack) {
+        return false;
+    }
+    __asm__ volatile("dmb sy" ::: "memory");
+    run_batch(box->batch, false, &reason);
+    __asm__ volatile("dmb sy" ::: "memory");
+    box->reserved0 = reason;
+    box->ack = doorbell;
+    return true;
+}
+
+static __attribute__((noreturn)) void serve(void)
+{
+    volatile struct mailbox *box = mailbox();
+    const bool has_wfxt = ((READ(S3_0_C0_C6_2) & ID_WFXT_MASK) != 0);
+    const uint64_t ticks = READ(cntfrq_el0) / NAP_PER_SECOND;
+    for (uint32_t idle = 0;; idle++) {
+        if (mailbox_poll(box)) {
+            idle = 0;
+        }
+        if (idle % POLLS_PER_UART_LOOK == 0 && wire_poll()) {
+            idle = 0;
+        }
+        if (idle >= SPIN_POLLS) {
+            box->heartbeat++;
+            nap(has_wfxt, ticks);
+            idle = SPIN_POLLS - 1 - SPIN_POLLS % POLLS_PER_UART_LOOK;
+        }
+    }
+}
+
+static void boot_registers(void)
+{
+    survival.boot = (struct boot_registers){
+        .gpccr = READ(GPCCR_EL3),
+        .gptbr = READ(GPTBR_EL3),
+        .ttbr0 = READ(ttbr0_el3),
+        .tcr = READ(tcr_el3),
+        .mair = READ(mair_el3),
+        .sctlr = READ(sctlr_el3),
+        .scr = READ(scr_el3),
+    };
+}
+
+int main(void)
+{
+    WRITE(scr_el3, SCR_VALUE);
+    ISB();
+    mmu_enable();
+    uart_init();
+    if (((READ(ID_AA64PFR0_EL1) >> ID_RME_SHIFT) & 0xf) == 0) {
+        wire_send(0, "FATAL", "no FEAT_RME", 11);
+        return 1;
+    }
+    boot_registers();
+    operations_init();
+    struct mailbox *box = mailbox();
+    *box = (struct mailbox){.magic = MAILBOX_MAGIC, .version = RECORD_VERSION};
+    announce();
+    __asm__ volatile("msr daifclr, #4"); /* SError is recorded like any other exception */
+    serve();
+}

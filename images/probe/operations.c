@@ -1,0 +1,271 @@
+/* One record: choose the stub, run it, report.  The plain case (no registers, no flags) is kept short: it is what the
+ * probe does hundreds of thousands of times a second. */
+#include "probe.h"
+
+#define STUB(name) extern void stub_##name(void);
+#define STUBS4(name) STUB(name##0) STUB(name##1) STUB(name##2) STUB(name##3)
+STUB(nop)
+STUBS4(load)
+STUBS4(store)
+STUB(load_pair)
+STUB(store_pair)
+STUBS4(load_exclusive)
+STUBS4(store_exclusive)
+STUBS4(add)
+STUBS4(swap)
+STUBS4(cas)
+STUB(fetch)
+STUB(dc_zva)
+STUB(sys)
+STUB(mrs)
+STUB(msr)
+STUB(smc)
+STUB(write)
+STUB(copy)
+STUB(fill)
+STUB(tlbi_paall)
+
+#define X0 0u
+#define CRN_AT 7
+#define ATOMIC_LSE 2
+
+/* What the slow path hands to the stub in place of the record's own fields. */
+struct operands {
+    uint64_t address;
+    uint64_t value0;
+    uint64_t value1;
+    uint64_t aux;
+};
+
+struct operation {
+    stub_t stub[4]; /* by size_log2 */
+    uint8_t outputs; /* how many of data0, data1 mean something */
+    bool prepared; /* needs prepare() first */
+};
+
+#define SAME(name) {stub_##name, stub_##name, stub_##name, stub_##name}
+#define SIZES(name) {stub_##name##0, stub_##name##1, stub_##name##2, stub_##name##3}
+static const struct operation operations[OP_COUNT] = {
+    [OP_NOP] = {SAME(nop), 0, false},
+    [OP_LOAD] = {SIZES(load), 1, false},
+    [OP_STORE] = {SIZES(store), 0, false},
+    [OP_LOAD_PAIR] = {SAME(load_pair), 2, false},
+    [OP_STORE_PAIR] = {SAME(store_pair), 0, false},
+    [OP_LOAD_EXCLUSIVE] = {SIZES(load_exclusive), 1, false},
+    [OP_STORE_EXCLUSIVE] = {SIZES(store_exclusive), 2, false},
+    [OP_ATOMIC_ADD] = {SIZES(add), 1, true},
+    [OP_ATOMIC_SWAP] = {SIZES(swap), 1, true},
+    [OP_ATOMIC_CAS] = {SIZES(cas), 1, true},
+    [OP_FETCH] = {SAME(fetch), 0, false},
+    [OP_DC_ZVA] = {SAME(dc_zva), 0, false},
+    [OP_SYS] = {SAME(sys), 0, true},
+    [OP_MRS] = {SAME(mrs), 1, true},
+    [OP_MSR] = {SAME(msr), 0, true},
+    [OP_SMC] = {SAME(smc), 0, true},
+    [OP_MEM_WRITE] = {SAME(write), 0, true},
+    [OP_MEM_READ] = {SAME(copy), 0, true},
+    [OP_MEM_FILL] = {SAME(fill), 0, true},
+    [OP_TLBI_PAALL] = {SAME(tlbi_paall), 0, false},
+};
+
+static bool has_lse;
+
+void operations_init(void)
+{
+    has_lse = ((READ(ID_AA64ISAR0_EL1) >> 20) & 0xf) >= ATOMIC_LSE;
+}
+
+static bool supported_here(const struct record *record)
+{
+    return record->pe == 0 && record->requester <= REQUESTER_PE_FETCH && record->state == WORLD_ROOT &&
+           record->el == CURRENT_EL;
+}
+
+static bool inside(const struct batch *batch, uint64_t offset, uint64_t length)
+{
+    return offset <= batch->size && length <= batch->size - offset;
+}
+
+static void copy_words(uint64_t *to, const uint64_t *from, unsigned words)
+{
+    for (unsigned i = 0; i < words; i++) {
+        to[i] = from[i];
+    }
+}
+
+static void report(const struct record *record, struct result *result, enum status status, unsigned outputs)
+{
+    uint64_t *word = (uint64_t *)result; /* in words: a call to memset for each record would be felt */
+    for (unsigned i = 0; i < sizeof(*result) / sizeof(*word); i++) {
+        word[i] = 0;
+    }
+    result->id = record->id;
+    result->status = status;
+    result->pe = record->pe;
+    result->group = record->group;
+    if (likely(survival.taken == 0)) {
+        if (outputs > 0) {
+            result->data0 = survival.data[0];
+        }
+        if (outputs > 1) {
+            result->data1 = survival.data[1];
+        }
+        return;
+    }
+    result->taken = survival.taken > 255 ? 255 : (uint8_t)survival.taken;
+    result->target_el = CURRENT_EL;
+    result->vector = (uint16_t)survival.vector;
+    result->esr = survival.esr;
+    result->far = survival.far;
+    result->hpfar = survival.hpfar;
+    result->mfar = survival.mfar;
+    result->elr = survival.elr;
+    result->spsr = survival.spsr;
+    result->scr = survival.scr;
+    survival.taken = 0;
+}
+
+static enum status prepare_encoding(const struct record *record)
+{
+    uint64_t encoding = record->aux;
+    uint64_t op0 = encoding >> 14;
+    if (encoding >> 16 || (record->op == OP_SYS ? op0 != 1 : op0 < 2)) {
+        return STATUS_REFUSED;
+    }
+    if (record->op == OP_MRS) {
+        patch_instruction(slot_mrs, mrs_x0((uint32_t)encoding) | X0);
+    } else {
+        patch_instruction(record->op == OP_SYS ? slot_sys : slot_msr, msr_x0((uint32_t)encoding) | X0);
+    }
+    patch_sync();
+    return STATUS_DONE;
+}
+
+static enum status prepare_memory(const struct batch *batch, const struct record *record, struct operands *operands)
+{
+    if (record->op == OP_MEM_FILL) {
+        return STATUS_DONE;
+    }
+    if (!inside(batch, record->value0, record->aux)) {
+        return STATUS_REFUSED;
+    }
+    uint64_t buffer = batch->base + record->value0;
+    operands->address = record->op == OP_MEM_WRITE ? record->address : buffer;
+    operands->value0 = record->op == OP_MEM_WRITE ? buffer : record->address;
+    return STATUS_DONE;
+}
+
+static enum status prepare_smc(const struct batch *batch, const struct record *record)
+{
+    const uint64_t size = sizeof(survival.args);
+    if (!inside(batch, record->value0, size) || !inside(batch, record->value1, size) || record->value0 % 8 ||
+        record->value1 % 8) {
+        return STATUS_REFUSED;
+    }
+    copy_words(survival.args, (const uint64_t *)(batch->base + record->value0), SMC_REGISTERS);
+    return STATUS_DONE;
+}
+
+static enum status prepare(const struct batch *batch, const struct record *record, struct operands *operands)
+{
+    switch (record->op) {
+    case OP_ATOMIC_ADD:
+    case OP_ATOMIC_SWAP:
+    case OP_ATOMIC_CAS:
+        return has_lse ? STATUS_DONE : STATUS_UNSUPPORTED;
+    case OP_SYS:
+    case OP_MRS:
+    case OP_MSR:
+        return prepare_encoding(record);
+    case OP_SMC:
+        return prepare_smc(batch, record);
+    default:
+        return prepare_memory(batch, record, operands);
+    }
+}
+
+static enum status validate(const struct batch *batch, const struct record *record)
+{
+    uint64_t list = (uint64_t)record->regs_count * sizeof(struct register_entry);
+    if (record->op >= OP_COUNT || record->size_log2 > 3 || record->reserved0 || record->reserved1 ||
+        record->flags & ~FLAG_ALL || record->regs_count > REGS_MAX || record->regs_offset % 8 ||
+        !inside(batch, record->regs_offset, list)) {
+        return STATUS_REFUSED;
+    }
+    if (!registers_valid((const struct register_entry *)(batch->base + record->regs_offset), record->regs_count)) {
+        return STATUS_REFUSED;
+    }
+    if (record->flags & FLAG_DUMP && (record->dump_offset % 8 || !inside(batch, record->dump_offset, DUMP_SIZE))) {
+        return STATUS_REFUSED;
+    }
+    if (!supported_here(record) || !operations[record->op].stub[0]) {
+        return STATUS_UNSUPPORTED;
+    }
+    return STATUS_DONE;
+}
+
+static bool is_address_translation(uint64_t encoding)
+{
+    uint64_t crm = (encoding >> 3) & 0xf;
+    return ((encoding >> 7) & 0xf) == CRN_AT && (crm == 8 || crm == 9);
+}
+
+static void run_with(const struct batch *batch, const struct record *record, const struct operands *operands)
+{
+    if (record->flags & FLAG_TLBI_BEFORE) {
+        survive_invalidate();
+    }
+    registers_prepare((const struct register_entry *)(batch->base + record->regs_offset), record->regs_count,
+                      record->flags & FLAG_KEEP_REGS);
+    if (record->flags & FLAG_TLBI_AFTER_REGS) {
+        survival.invalidate |= INVALIDATE_AFTER_SET;
+    }
+    survival.want_all = record->op == OP_SMC || record->flags & FLAG_DUMP;
+    survive_record(operands->address, operands->value0, operands->value1,
+                   operations[record->op].stub[record->size_log2], operands->aux);
+    survival.want_all = 0;
+}
+
+static void run_general(const struct batch *batch, const struct record *record, struct result *result)
+{
+    struct operands operands = {record->address, record->value0, record->value1, record->aux};
+    enum status status = validate(batch, record);
+    if (status == STATUS_DONE && operations[record->op].prepared) {
+        status = prepare(batch, record, &operands);
+    }
+    if (status != STATUS_DONE) {
+        report(record, result, status, 0);
+        return;
+    }
+    run_with(batch, record, &operands);
+    bool taken = survival.taken != 0;
+    if (survival.reg_fault) {
+        survival.reg_fault = 0;
+        report(record, result, STATUS_REG_FAULT, 0);
+        return;
+    }
+    report(record, result, STATUS_DONE, operations[record->op].outputs);
+    if (record->op == OP_SYS && !taken && is_address_translation(record->aux)) {
+        result->par = survival.data[1];
+    }
+    if (record->op == OP_SMC) {
+        copy_words((uint64_t *)(batch->base + record->value1), survival.gpr, SMC_REGISTERS);
+    }
+    if (record->flags & FLAG_DUMP) {
+        dump_store((struct dump *)(batch->base + record->dump_offset), taken);
+    }
+}
+
+void run_record(const struct batch *batch, const struct record *record, struct result *result)
+{
+    bool plain = record->flags == 0 && record->regs_count == 0 && supported_here(record) && record->op < OP_COUNT &&
+                 record->size_log2 <= 3 && !record->reserved0 && !record->reserved1;
+    const struct operation *operation = &operations[plain ? record->op : 0];
+    stub_t stub = operation->stub[record->size_log2 & 3];
+    if (unlikely(!plain || operation->prepared || !stub)) {
+        run_general(batch, record, result);
+        return;
+    }
+    survive_op(record->address, record->value0, record->value1, stub, record->aux);
+    report(record, result, STATUS_DONE, operation->outputs);
+}

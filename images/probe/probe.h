@@ -1,0 +1,94 @@
+/* What the probe's parts offer one another. */
+#ifndef PROBE_H
+#define PROBE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "record.h"
+#include "survive.h"
+
+#define PROTOCOL_VERSION 1
+#define PERSONALITY "root"
+#define CURRENT_EL 3
+
+/* Memory plan; the banner announces what the harness needs of it. */
+#define MAILBOX_PA 0x48000000ul
+#define BATCH_PA 0x48001000ul
+#define BATCH_SIZE 0x07fff000ul
+#define ROOT_PA_LIMIT (1ul << 39) /* what slot 0 of stage 1 reaches with VA == PA */
+#define UART_PA 0x09000000ul
+
+#define likely(condition) __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
+/* mmu.c: stage 1 of EL3 and the window table that the harness fills. */
+void mmu_enable(void);
+uint64_t mmu_window_table(void);
+
+/* registers.c: register lists. */
+bool registers_valid(const struct register_entry *list, uint32_t count);
+void registers_prepare(const struct register_entry *list, uint32_t count, bool keep);
+bool context_set(const struct register_entry *list, uint32_t count);
+void context_restore(void);
+void patch_instruction(uint32_t *slot, uint32_t instruction);
+void patch_sync(void);
+uint32_t mrs_x0(uint32_t encoding);
+uint32_t msr_x0(uint32_t encoding);
+
+/* operations.c: one record. */
+struct batch {
+    uint64_t base; /* PA of its header */
+    uint64_t size; /* bytes from the header to the end of results and pool */
+};
+void operations_init(void);
+void run_record(const struct batch *batch, const struct record *record, struct result *result);
+
+/* batch.c: one batch; returns enum batch_status and leaves the same in the header where there is one. */
+uint32_t run_batch(uint64_t pa, bool check_crc, uint32_t *reason);
+struct mailbox *mailbox(void);
+
+/* dump.c */
+void dump_store(struct dump *dump, bool taken);
+
+/* crc.c: CRC-32 as zlib computes it; start with 0, go on with the value returned. */
+uint32_t crc32(uint32_t crc, const void *data, size_t length);
+
+/* uart.c */
+void uart_init(void);
+bool uart_get(uint8_t *byte);
+void uart_put(char byte);
+void uart_text(const char *text);
+
+/* wire.c: frames. */
+bool wire_poll(void); /* whether anything came */
+void wire_send(uint8_t sequence, const char *command, const void *payload, size_t length);
+
+/* banner.c: text of KEY=VALUE words, without the frame. */
+size_t banner_text(char *out, size_t room);
+size_t text_pair(char *out, size_t room, size_t at, const char *key, uint64_t value);
+
+/* main.c */
+void fatal_report(uint64_t esr, uint64_t elr, uint64_t far);
+
+/* sysreg access that the compiler can place */
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+#define READ(name)                                               \
+    ({                                                           \
+        uint64_t value_;                                         \
+        __asm__ volatile("mrs %0, " STRING(name) : "=r"(value_)); \
+        value_;                                                  \
+    })
+#define WRITE(name, value) __asm__ volatile("msr " STRING(name) ", %0" ::"r"((uint64_t)(value)) : "memory")
+#define ISB() __asm__ volatile("isb" ::: "memory")
+#define DSB() __asm__ volatile("dsb sy" ::: "memory")
+
+#define GPCCR_EL3 S3_6_C2_C1_6
+#define GPTBR_EL3 S3_6_C2_C1_4
+#define ENCODING(op0, op1, crn, crm, op2) ((op0) << 14 | (op1) << 11 | (crn) << 7 | (crm) << 3 | (op2))
+#define ENCODING_GPCCR_EL3 ENCODING(3, 6, 2, 1, 6)
+#define ENCODING_GPTBR_EL3 ENCODING(3, 6, 2, 1, 4)
+
+#endif

@@ -1,0 +1,136 @@
+/* The survival data page: everything the probe touches while a record's registers are in force.
+ * Shared by C and assembly; x18 always points to it (-ffixed-x18).  survive.S says why one page. */
+#ifndef SURVIVE_H
+#define SURVIVE_H
+
+#define SV_ARMED 0x00
+#define SV_WANT_ALL 0x08
+#define SV_TAKEN 0x10
+#define SV_VECTOR 0x18
+#define SV_ESR 0x20
+#define SV_FAR 0x28
+#define SV_MFAR 0x30
+#define SV_HPFAR 0x38
+#define SV_ELR 0x40
+#define SV_SPSR 0x48
+#define SV_SCR 0x50
+#define SV_PAR 0x58
+#define SV_DATA 0x60
+#define SV_SCRATCH 0x70
+#define SV_LINK 0x80
+#define SV_OPERANDS 0x90
+#define SV_STUB_AUX 0xb0
+#define SV_RESTORE 0xb8
+#define SV_RESTORE_VALUES 0xc0
+#define SV_COUNT 0xc8
+#define SV_INVALIDATE 0xd0
+#define SV_REG_FAULT 0xd8
+#define SV_ARGS 0x100
+#define SV_GPR 0x200
+#define SV_SET_VALUES 0x400
+#define SV_OLD_VALUES 0x500
+#define SV_BOOT 0x600
+
+/* SV_ARMED: who is to hear of an exception. */
+#define ARMED_NONE 0
+#define ARMED_OP 1
+#define ARMED_REGISTERS 2
+
+/* SV_INVALIDATE: when the survival code invalidates GPT and translation caching by itself. */
+#define INVALIDATE_AFTER_SET 1
+#define INVALIDATE_AFTER_RESTORE 2
+
+/* Register slots hold a load, the patched MSR and an ISB. */
+#define SLOT_COUNT 32
+#define SLOT_SIZE 12
+#define SLOT_INSTRUCTION 4
+
+#ifndef __ASSEMBLER__
+#include "record.h"
+
+struct boot_registers {
+    uint64_t gpccr;
+    uint64_t gptbr;
+    uint64_t ttbr0;
+    uint64_t tcr;
+    uint64_t mair;
+    uint64_t sctlr;
+    uint64_t scr;
+};
+
+struct survival {
+    uint64_t armed;
+    uint64_t want_all;
+    uint64_t taken;
+    uint64_t vector;
+    uint64_t esr;
+    uint64_t far;
+    uint64_t mfar;
+    uint64_t hpfar;
+    uint64_t elr;
+    uint64_t spsr;
+    uint64_t scr;
+    uint64_t par;
+    uint64_t data[2];
+    uint64_t scratch[2];
+    uint64_t link[2];
+    uint64_t operands[4];
+    uint64_t stub_aux;
+    uint64_t restore;
+    uint64_t restore_values;
+    uint64_t count;
+    uint64_t invalidate;
+    uint64_t reg_fault;
+    uint64_t pad0[4];
+    uint64_t args[SMC_REGISTERS];
+    uint64_t pad1[14];
+    uint64_t gpr[34]; /* x0..x30, sp, pc, pstate */
+    uint64_t pad2[30];
+    uint64_t set_values[SLOT_COUNT];
+    uint64_t old_values[SLOT_COUNT];
+    struct boot_registers boot;
+};
+
+#define SV_CHECK(field, offset) _Static_assert(offsetof(struct survival, field) == (offset), #field)
+SV_CHECK(armed, SV_ARMED);
+SV_CHECK(want_all, SV_WANT_ALL);
+SV_CHECK(taken, SV_TAKEN);
+SV_CHECK(vector, SV_VECTOR);
+SV_CHECK(esr, SV_ESR);
+SV_CHECK(far, SV_FAR);
+SV_CHECK(mfar, SV_MFAR);
+SV_CHECK(hpfar, SV_HPFAR);
+SV_CHECK(elr, SV_ELR);
+SV_CHECK(spsr, SV_SPSR);
+SV_CHECK(scr, SV_SCR);
+SV_CHECK(par, SV_PAR);
+SV_CHECK(data, SV_DATA);
+SV_CHECK(scratch, SV_SCRATCH);
+SV_CHECK(link, SV_LINK);
+SV_CHECK(operands, SV_OPERANDS);
+SV_CHECK(stub_aux, SV_STUB_AUX);
+SV_CHECK(restore, SV_RESTORE);
+SV_CHECK(restore_values, SV_RESTORE_VALUES);
+SV_CHECK(count, SV_COUNT);
+SV_CHECK(invalidate, SV_INVALIDATE);
+SV_CHECK(reg_fault, SV_REG_FAULT);
+SV_CHECK(args, SV_ARGS);
+SV_CHECK(gpr, SV_GPR);
+SV_CHECK(set_values, SV_SET_VALUES);
+SV_CHECK(old_values, SV_OLD_VALUES);
+SV_CHECK(boot, SV_BOOT);
+_Static_assert(sizeof(struct survival) <= 4096, "survival data fits one page");
+_Static_assert(REGS_MAX == SLOT_COUNT, "one slot for each register");
+
+extern struct survival survival;
+
+/* Assembly entry points, all in the survival code page. */
+typedef void (*stub_t)(void);
+void survive_op(uint64_t address, uint64_t value0, uint64_t value1, stub_t stub, uint64_t aux);
+void survive_record(uint64_t address, uint64_t value0, uint64_t value1, stub_t stub, uint64_t aux);
+void survive_invalidate(void);
+
+extern uint32_t set_slots[], restore_slots[], read_slots[];
+extern uint32_t slot_sys[], slot_mrs[], slot_msr[];
+#endif
+#endif

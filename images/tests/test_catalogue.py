@@ -1,0 +1,78 @@
+"""The catalogue that ships, and what is said of a broken one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from images import catalogue
+from images.errors import ImageError
+
+
+def test_shipped_catalogue() -> None:
+    specs = catalogue.load()
+    assert list(specs) == ["qemu", "qemu10", "compiler", "probe-root"]
+    assert {spec.environment for spec in specs.values()} >= {"REALMCHECK_QEMU", "REALMCHECK_CC", "REALMCHECK_PROBE"}
+
+
+def test_unknown_name_lists_the_names() -> None:
+    with pytest.raises(ImageError, match="no image 'qemu9'; images: qemu, qemu10, compiler, probe-root"):
+        catalogue.spec("qemu9")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            'minimum = "11.1"',
+            'minimum = "new"',
+            r"catalogue.toml:\d+: qemu.minimum: must be a version such as '11.1', not 'new'",
+        ),
+        (
+            'target = "trixie-backports"',
+            'target = "sid"',
+            r"qemu.target: must be one of the suites trixie, trixie-backports",
+        ),
+        ('personality = "root"', "personality = 1", r"probe-root.personality: must be a string, not 1"),
+        ('kind = "probe"', 'kind = "disk"', r"probe-root.kind: must be qemu, compiler or probe, not 'disk'"),
+        ('program = "usr/bin/qemu', 'program = "/usr/bin/qemu', r"qemu.program: must be a path inside the prefix"),
+        ("[qemu10]", "colour = 1\n[qemu10]", r"qemu.colour: is not a known key; known keys: environment"),
+        ('environment = "REALMCHECK_CC"', "", r"compiler.environment: is missing"),
+    ],
+)
+def test_errors_name_file_line_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "catalogue.toml"
+    path.write_text(catalogue.CATALOGUE.read_text().replace(old, new, 1))
+    with pytest.raises(ImageError, match=message):
+        catalogue.load(path)
+
+
+def test_every_truncation_is_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    whole = catalogue.CATALOGUE.read_text()
+    path = tmp_path / "catalogue.toml"
+    refused = 0
+    for length in range(0, len(whole), 3):
+        path.write_text(whole[:length])
+        try:
+            catalogue.load(path)
+        except ImageError as error:
+            refused += 1
+            assert str(error).startswith(f"{path}:") and "\n" not in str(error)
+    assert refused > 100
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="cannot be read"):
+        catalogue.load(tmp_path / "absent.toml")
+    (tmp_path / "binary.toml").write_bytes(b"[a]\nb = '\xff'")
+    with pytest.raises(ImageError, match="not UTF-8 at byte 9"):
+        catalogue.load(tmp_path / "binary.toml")
+
+
+def test_digest_follows_the_machine_only_where_it_matters() -> None:
+    specs = catalogue.load()
+    qemu, cc = specs["qemu"], specs["compiler"]
+    assert isinstance(qemu, catalogue.PackageSpec) and isinstance(cc, catalogue.PackageSpec)
+    assert qemu.digest("amd64", "bookworm") == qemu.digest("amd64", "trixie") != qemu.digest("arm64", "trixie")
+    assert cc.digest("amd64", "bookworm") != cc.digest("amd64", "trixie")

@@ -1,0 +1,1 @@
+"""The granule protection check: descriptors, walk, check, the tables' encoder and possible cached entries."""

@@ -1,0 +1,133 @@
+"""GPCCR_EL3 fields and GPT descriptors, function by function as in Arm's pseudocode.
+
+Source: DDI 0487, shared pseudocode: ``DecodePPS``, ``DecodePGS``, ``GPTL0Size``, ``GPIValid``, ``DecodeGPTBlock``,
+``DecodeGPTContiguous``, ``DecodeGPTGranules``, ``DecodeGPTTable``.  Each decoder returns the fault kind, the decoded
+descriptor (None on a fault) and the rule that decided.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from refmodel.bits import IsZero, Slice
+from refmodel.features import Features
+from refmodel.gpt.types import GPCF, GPCState, GPTEntry, GPTTable, PGSe
+from refmodel.rules import Rule
+from refmodel.sysregs import GPCCR_EL3
+
+# Descriptor types, bits [3:0].
+GPT_Table = 0b0011
+GPT_Block = 0b0001
+GPT_Contig = 0b0001
+
+# Granule protection information.
+GPT_NoAccess = 0b0000
+GPT_Secure = 0b1000
+GPT_NonSecure = 0b1001
+GPT_Root = 0b1010
+GPT_Realm = 0b1011
+GPT_Any = 0b1111
+
+GPI_NAMES: dict[int, str] = {
+    GPT_NoAccess: "No access",
+    GPT_Secure: "Secure",
+    GPT_NonSecure: "Non-secure",
+    GPT_Root: "Root",
+    GPT_Realm: "Realm",
+    GPT_Any: "Any",
+}
+
+GPTRange_2MB, GPTRange_32MB, GPTRange_512MB = 21, 25, 29
+
+_PPS = {0b000: 32, 0b001: 36, 0b010: 40, 0b011: 42, 0b100: 44, 0b101: 48, 0b110: 52}
+_PGS = {0b00: PGSe.PGS_4KB, 0b10: PGSe.PGS_16KB, 0b01: PGSe.PGS_64KB}
+_L0GPTSZ = {0b0000: 30, 0b0100: 34, 0b0110: 36, 0b1001: 39}
+
+
+def gpi_name(gpi: int) -> str:
+    """``1011 (Realm)`` or ``0001 (reserved)``."""
+    return f"{gpi:04b} ({GPI_NAMES.get(gpi, 'reserved')})"
+
+
+def DecodePPS(gpccr: GPCCR_EL3) -> int:
+    """Protected physical address size in bits; KeyError for the reserved encoding, as the pseudocode's Unreachable."""
+    return _PPS[gpccr.PPS]
+
+
+def DecodePGS(gpccr: GPCCR_EL3) -> PGSe:
+    """Physical granule size; KeyError for the reserved encoding, as the pseudocode's Unreachable."""
+    return _PGS[gpccr.PGS]
+
+
+def GPTL0Size(gpccr: GPCCR_EL3) -> int:
+    """log2 of the bytes that one level 0 entry covers; KeyError for a reserved L0GPTSZ (read-only in hardware)."""
+    return _L0GPTSZ[gpccr.L0GPTSZ]
+
+
+def AbovePPS(gpccr: GPCCR_EL3, address: int) -> bool:
+    """Whether an address has a bit at or above the protected size."""
+    return address >> DecodePPS(gpccr) != 0
+
+
+def GPIValid(features: Features, gpi: int) -> bool:
+    """Whether a GPI encoding is allocated on this PE."""
+    if gpi == GPT_Secure:
+        return features.sel2
+    return gpi in (GPT_NoAccess, GPT_NonSecure, GPT_Root, GPT_Realm, GPT_Any)
+
+
+@lru_cache(maxsize=1 << 16)
+def AllGPIValid(features: Features, entry: int) -> bool:
+    """Whether all 16 GPI fields of a Granules descriptor are allocated (the loop in ``DecodeGPTGranules``)."""
+    return all(GPIValid(features, Slice(entry, i * 4 + 3, i * 4)) for i in range(16))
+
+
+def DecodeGPTBlock(gpc: GPCState, pgs: PGSe, entry: int) -> tuple[GPCF, GPTEntry | None, Rule]:
+    """Level 0 Block descriptor."""
+    if not IsZero(Slice(entry, 63, 8)):
+        return GPCF.GPCF_Walk, None, Rule.L0_BLOCK_RESERVED
+    gpi = Slice(entry, 7, 4)
+    if not GPIValid(gpc.features, gpi):
+        return GPCF.GPCF_Walk, None, Rule.L0_BLOCK_GPI_RESERVED
+    result = GPTEntry(gpi, size=pgs.value, contig_size=GPTL0Size(gpc.gpccr), level=0)
+    return GPCF.GPCF_None, result, Rule.L0_BLOCK
+
+
+def DecodeGPTContiguous(gpc: GPCState, pgs: PGSe, entry: int) -> tuple[GPCF, GPTEntry | None, Rule]:
+    """Level 1 Contiguous descriptor."""
+    if not IsZero(Slice(entry, 63, 10)):
+        return GPCF.GPCF_Walk, None, Rule.L1_CONTIGUOUS_RESERVED
+    gpi = Slice(entry, 7, 4)
+    if not GPIValid(gpc.features, gpi):
+        return GPCF.GPCF_Walk, None, Rule.L1_CONTIGUOUS_GPI_RESERVED
+    match Slice(entry, 9, 8):
+        case 0b01:
+            contig_size = GPTRange_2MB
+        case 0b10:
+            contig_size = GPTRange_32MB
+        case 0b11:
+            contig_size = GPTRange_512MB
+        case _:
+            return GPCF.GPCF_Walk, None, Rule.L1_CONTIGUOUS_SIZE_RESERVED
+    return GPCF.GPCF_None, GPTEntry(gpi, pgs.value, contig_size, level=1), Rule.L1_CONTIGUOUS
+
+
+def DecodeGPTGranules(gpc: GPCState, pgs: PGSe, index: int, entry: int) -> tuple[GPCF, GPTEntry | None, Rule]:
+    """Level 1 Granules descriptor; a reserved GPI in *any* of the 16 fields faults, not only in the one selected."""
+    if not AllGPIValid(gpc.features, entry):
+        return GPCF.GPCF_Walk, None, Rule.L1_GRANULES_GPI_RESERVED
+    gpi = Slice(entry, index * 4 + 3, index * 4)
+    return GPCF.GPCF_None, GPTEntry(gpi, pgs.value, pgs.value, level=1), Rule.L1_GRANULES
+
+
+def DecodeGPTTable(gpc: GPCState, pgs: PGSe, entry: int) -> tuple[GPCF, GPTTable | None, Rule]:
+    """Level 0 Table descriptor; the level 1 table is aligned to its size, and bits of a misaligned address are RES0."""
+    if not IsZero(Slice(entry, 63, 52)) or not IsZero(Slice(entry, 11, 4)):
+        return GPCF.GPCF_Walk, None, Rule.L0_TABLE_RESERVED
+    l0sz = GPTL0Size(gpc.gpccr)
+    if not IsZero(Slice(entry, l0sz - pgs.value - 2, 12)):
+        return GPCF.GPCF_Walk, None, Rule.L0_TABLE_ALIGNMENT
+    address = Slice(entry, 55, 12) << 12
+    if AbovePPS(gpc.gpccr, address):
+        return GPCF.GPCF_AddressSize, None, Rule.L0_TABLE_ABOVE_PPS
+    return GPCF.GPCF_None, GPTTable(address), Rule.L0_INDEX

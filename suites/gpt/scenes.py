@@ -1,0 +1,52 @@
+"""Granule protection tables that the tests of this folder start from."""
+
+from __future__ import annotations
+
+from harness.check import Check
+from refmodel.gpt.build import Geometry, GPTBuilder
+from refmodel.gpt.decode import GPT_Any, GPT_NoAccess, GPT_NonSecure, GPT_Realm, GPT_Root, GPT_Secure
+from refmodel.gpt.types import PGSe
+
+VALID = (GPT_NoAccess, GPT_Secure, GPT_NonSecure, GPT_Root, GPT_Realm, GPT_Any)
+"""The allocated GPI encodings."""
+
+RESERVED = tuple(gpi for gpi in range(16) if gpi not in VALID)
+"""The reserved ones."""
+
+GB = 1 << 30
+LOW = 2 * GB
+"""Start of the test RAM; RAM goes on beyond 4 GB, which a protected size of 32 bits cannot reach."""
+
+
+def builder(check: Check, *, pgs: PGSe = PGSe.PGS_4KB, pps: int = 40, l0gptsz: int = 30) -> GPTBuilder:
+    """A GPT that lets everybody use the first 2 GB (the probe lives there) and says nothing of the rest.
+
+    Where one level 0 entry covers more than that, it gets a level 1 table filled with Any.
+    """
+    tables = check.session.target.info.layout.tables
+    made = GPTBuilder(Geometry(pgs=pgs, pps=pps, l0gptsz=l0gptsz), tables.base, tables.size)
+    if l0gptsz > 30:
+        made.table(0)
+    else:
+        made.block(0, GPT_Any)
+        made.block(GB, GPT_Any)
+    return made
+
+
+def with_table(check: Check, *, pgs: PGSe = PGSe.PGS_4KB, pps: int = 40, l0gptsz: int = 30) -> GPTBuilder:
+    """``builder`` with a level 1 table, filled with Any, for the gigabyte at ``LOW``."""
+    made = builder(check, pgs=pgs, pps=pps, l0gptsz=l0gptsz)
+    if l0gptsz == 30:
+        made.table(LOW)
+    return made
+
+
+def hole(check: Check) -> int:
+    """An address below 64 GB where nothing answers."""
+    return check.session.target.info.layout.hole[0].base
+
+
+def quiet(check: Check, pa: int) -> bool:
+    """Whether an access to ``pa`` meets test RAM or nothing at all, never a device."""
+    layout = check.session.target.info.layout
+    return any(window.holds(pa, 16) for window in (*layout.test, *layout.hole))

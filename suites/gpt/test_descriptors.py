@@ -1,0 +1,173 @@
+"""Malformed descriptors: reserved bits and encodings of both levels, misaligned, out of reach, unreadable."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from harness.check import Check
+from harness.judge.scene import Item, Scene, Under
+from harness.judge.stimulus import Kind
+from harness.probe.records import World
+from refmodel.gpt.build import GPTBuilder, block_descriptor, contiguous_descriptor, table_descriptor
+from refmodel.gpt.decode import GPT_Any, GPT_Realm
+from refmodel.gpt.types import PGSe
+from refmodel.sysregs import GPTBR_EL3
+from suites.gpt.scenes import GB, LOW, RESERVED, VALID, builder, hole, with_table
+
+_PGS = pytest.mark.parametrize("pgs", PGSe, ids=lambda pgs: pgs.name)
+_KINDS = (Kind.LOAD, Kind.STORE, Kind.ATOMIC_ADD)
+
+
+def _probe(check: Check, base: int, size: int) -> list[Item]:
+    """A load, a store and an atomic in each space, somewhere in [base, base + size)."""
+    return [
+        check.session.stimulus(kind, base + check.rng.randrange(size >> 4) * 16, pas, value0=check.rng.getrandbits(64))
+        for pas, kind in itertools.product(World, _KINDS)
+    ]
+
+
+def _level_0(check: Check, descriptors: dict[str, int], *, pgs: PGSe = PGSe.PGS_4KB, pps: int = 40) -> None:
+    """Each descriptor as the level 0 entry of the gigabyte at ``LOW``, in a scene of its own."""
+    check.cells(len(descriptors))
+    for title, descriptor in descriptors.items():
+        made = builder(check, pgs=pgs, pps=pps)
+        made.raw_level_0(LOW, descriptor)
+        check.run(Scene.of(title, made), _probe(check, LOW, GB))
+        check.cover(title)
+
+
+def _level_1(check: Check, descriptors: dict[str, int], pgs: PGSe) -> None:
+    """Each descriptor as a level 1 entry, all in one table."""
+    check.cells(len(descriptors))
+    made = with_table(check, pgs=pgs)
+    span = 16 << pgs.value
+    items: list[Item] = []
+    for number, (title, descriptor) in enumerate(descriptors.items()):
+        made.raw_level_1(LOW + number * span, descriptor)
+        items += _probe(check, LOW + number * span, span)
+        check.cover(title)
+    check.run(Scene.of("malformed level 1 entries", made), items)
+
+
+@pytest.mark.rule("GPC-011")
+def test_level_0_type(check: Check) -> None:
+    """Every descriptor type that is neither Block nor Table, with every GPI above it."""
+    types = [type_ for type_ in range(16) if type_ not in (0b0001, 0b0011)]
+    _level_0(check, {f"type {t:04b}, GPI {gpi:04b}": t | gpi << 4 for t, gpi in itertools.product(types, VALID)})
+
+
+@pytest.mark.rule("GPC-012")
+@_PGS
+def test_block_reserved(check: Check, pgs: PGSe) -> None:
+    """Each reserved bit of a Block descriptor alone, and all together."""
+    good = block_descriptor(GPT_Any)
+    cases = {f"bit {bit}": good | 1 << bit for bit in range(8, 64)}
+    _level_0(check, {**cases, "all": good | (1 << 64) - (1 << 8)}, pgs=pgs)
+
+
+@pytest.mark.rule("GPC-013")
+def test_block_gpi(check: Check) -> None:
+    """Each reserved GPI in a Block descriptor."""
+    _level_0(check, {f"GPI {gpi:04b}": block_descriptor(gpi) for gpi in RESERVED})
+
+
+def _good_table(check: Check, pgs: PGSe, pps: int = 40) -> tuple[GPTBuilder, int]:
+    made = with_table(check, pgs=pgs, pps=pps)
+    address = made.address_1(LOW)
+    return made, table_descriptor(address)
+
+
+def _with_level_0(check: Check, made: GPTBuilder, cases: dict[str, int]) -> None:
+    check.cells(len(cases))
+    for title, descriptor in cases.items():
+        made.raw_level_0(LOW, descriptor)
+        check.run(Scene.of(title, made), _probe(check, LOW, GB))
+        check.cover(title)
+
+
+@pytest.mark.rule("GPC-015")
+@_PGS
+def test_table_reserved(check: Check, pgs: PGSe) -> None:
+    """Each reserved bit of a Table descriptor outside its address field."""
+    made, good = _good_table(check, pgs)
+    _with_level_0(check, made, {f"bit {bit}": good | 1 << bit for bit in (*range(4, 12), *range(52, 64))})
+
+
+@pytest.mark.rule("GPC-016")
+@_PGS
+def test_table_alignment(check: Check, pgs: PGSe) -> None:
+    """Each address bit that a level 1 table of this size must have clear."""
+    made, good = _good_table(check, pgs)
+    low_bits = range(12, made.geometry.level_1_size.bit_length() - 1)
+    _with_level_0(check, made, {f"bit {bit}": good | 1 << bit for bit in low_bits})
+
+
+@pytest.mark.rule("GPC-017")
+@pytest.mark.parametrize("pps", [32, 36, 40, 42, 44, 48])
+def test_table_above_pps(check: Check, pps: int) -> None:
+    """Each bit of the level 1 table's address above the protected size."""
+    made, good = _good_table(check, PGSe.PGS_4KB, pps)
+    _with_level_0(check, made, {f"bit {bit}": good | 1 << bit for bit in range(pps, 52)})
+
+
+@pytest.mark.rule("GPC-022")
+@_PGS
+def test_contiguous_reserved(check: Check, pgs: PGSe) -> None:
+    """Each reserved bit of a Contiguous descriptor, for each size."""
+    cases = {
+        f"contig {size}, bit {bit}": contiguous_descriptor(GPT_Any, size) | 1 << bit
+        for size, bit in itertools.product((1, 2, 3), range(10, 64))
+    }
+    _level_1(check, cases, pgs)
+
+
+@pytest.mark.smoke
+@pytest.mark.rule("GPC-023", "GPC-080")
+@_PGS
+def test_contiguous_size(check: Check, pgs: PGSe) -> None:
+    """The reserved size of a Contiguous descriptor, with every GPI."""
+    _level_1(check, {f"GPI {gpi:04b}": contiguous_descriptor(gpi, 0) for gpi in VALID}, pgs)
+
+
+@pytest.mark.rule("GPC-024")
+@_PGS
+def test_contiguous_gpi(check: Check, pgs: PGSe) -> None:
+    """Each reserved GPI in a Contiguous descriptor of each size."""
+    cases = itertools.product((1, 2, 3), RESERVED)
+    _level_1(check, {f"contig {s}, GPI {gpi:04b}": contiguous_descriptor(gpi, s) for s, gpi in cases}, pgs)
+
+
+@pytest.mark.rule("GPC-025")
+@_PGS
+@pytest.mark.parametrize("bits", [21, 25, 29])
+def test_contiguous_extent(check: Check, bits: int, pgs: PGSe) -> None:
+    """A Contiguous range ends where it ends: its first and last granule, and the granules on both sides."""
+    made = with_table(check, pgs=pgs)
+    start = LOW + (1 << bits)
+    made.contiguous(start, bits, GPT_Realm)
+    granule = 1 << pgs.value
+    places = (start - granule, start, start + (1 << bits) - granule, start + (1 << bits)) if bits < 29 else (start,)
+    items: list[Item] = [check.session.stimulus(Kind.LOAD, pa, pas) for pa, pas in itertools.product(places, World)]
+    check.run(Scene.of(f"contiguous range of 1 << {bits}", made), items)
+
+
+@pytest.mark.rule("GPC-018")
+@_PGS
+def test_level_0_unreadable(check: Check, pgs: PGSe) -> None:
+    """GPTBR_EL3 names memory where nothing answers: each access under it alone."""
+    made = with_table(check, pgs=pgs)
+    nowhere = GPTBR_EL3.of(BADDR=hole(check) >> 12)
+    items: list[Item] = [
+        Under(check.session.stimulus(kind, LOW + number * 0x20_0000 + 0x120, pas), gptbr=nowhere)
+        for number, (pas, kind) in enumerate(itertools.product(World, _KINDS))
+    ]
+    check.run(Scene.of("level 0 table in a hole", made), items)
+
+
+@pytest.mark.rule("GPC-026")
+@_PGS
+def test_level_1_unreadable(check: Check, pgs: PGSe) -> None:
+    """The level 1 table lies where nothing answers."""
+    _level_0(check, {"level 1 table in a hole": table_descriptor(hole(check))}, pgs=pgs)
