@@ -121,7 +121,7 @@ def check(request: pytest.FixtureRequest) -> Check:
         test=item.nodeid,
         cited=cited,
         session=session,
-        tally=Tally(waive=lambda rule, signature: run.waive(rule, signature, info)),
+        tally=Tally(waive=lambda rule, signature: run.waive(rule, signature, info), cited=cited),
         rng=run.rng(item.nodeid),
         scale=run.scale,
         parameters=shown,

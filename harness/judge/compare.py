@@ -72,6 +72,29 @@ def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[M
     return found
 
 
+_GPF_GPCSC = 0b0110
+
+
+def broken_rules(alternative: Alternative, result: Result, deciding: Rule) -> tuple[Rule, ...]:
+    """The rules that an observation other than ``alternative`` may break, the most likely first.
+
+    ``deciding`` is the rule that decides between performed and faulting.  Where the fault itself is right and only a
+    field of its report is wrong, it is that field's rule.
+    """
+    outcome = alternative.outcome
+    differences = compare(outcome, result)
+    if differences and all(difference.rule is not None for difference in differences):
+        return tuple(dict.fromkeys(d.rule for d in differences if d.rule is not None))
+    if isinstance(outcome, ExceptionTaken) and result.taken:
+        ec = Slice(result.esr, 31, 26)
+        if outcome.syndrome.ec == EC_GPC and ec in (EC_DATA_ABORT_SAME, EC_INSTRUCTION_ABORT_SAME):
+            return (deciding, Rule.GPT_FAULT_IS_GPC_EXCEPTION)
+        reported_fail = ec == EC_GPC and Slice(result.esr, 19, 15) == _GPF_GPCSC
+        if Rule.GPF_AT_EL3 in alternative.rules and reported_fail:
+            return (Rule.GPF_AT_EL3,)
+    return (deciding,)
+
+
 def signature(stimulus: Stimulus, alternative: Alternative, result: Result) -> str:
     """A stable, address-free text for a deviation: the access, what is permitted, what was seen."""
     permitted = _shape(alternative.outcome)

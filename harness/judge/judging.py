@@ -163,19 +163,17 @@ class BatchJudge:
         """The observation is outside the permitted set: find the rule it speaks against."""
         permitted = PermittedOutcomes(self._bench.pe, gpt, stimulus.va, stimulus.kind.access, trace=True)
         first = permitted.alternatives[0]
-        differences = compare.compare(first.outcome, result)
-        rule = deciding_rule(first)
-        if differences and all(m.rule is not None for m in differences):
-            rule = differences[0].rule or rule
+        rules = self._tally.speaks_against(compare.broken_rules(first, result, deciding_rule(first)))
         signature = compare.signature(stimulus, first, result)
 
         def case(waiver: str) -> FailingCase:
             return cases.deviation(
-                self._scene, stimulus, result, permitted, rules=(rule.value,), signature=signature, index=index,
-                batch=self._batch, waiver=waiver, around=self._bench.around,
+                self._scene, stimulus, result, permitted, rules=tuple(rule.value for rule in rules),
+                signature=signature, index=index, batch=self._batch, waiver=waiver, around=self._bench.around,
             )  # fmt: skip
 
-        self._tally.fail(rule, signature, case)
+        for rule in rules:
+            self._tally.fail(rule, signature, case)
 
     def _wrong_data(
         self, rule: Rule, signature: str, stimulus: Stimulus, expected: dict[str, str], observed: dict[str, str],

@@ -39,9 +39,10 @@ class RuleTally:
 
 @dataclass
 class Tally:
-    """Everything that one check has judged so far."""
+    """Everything that one check has judged so far; ``cited``: the rules its test is about, the first above all."""
 
     waive: Waive = never
+    cited: tuple[Rule, ...] = ()
     stimuli: int = 0
     rules: dict[Rule, RuleTally] = field(default_factory=dict)
     choices: dict[str, Counter[str]] = field(default_factory=dict)
@@ -63,6 +64,16 @@ class Tally:
                 tally.weak += hits
             else:
                 tally.judged += hits
+
+    def speaks_against(self, rules: Iterable[Rule]) -> tuple[Rule, ...]:
+        """Of the rules that a deviation may break, those the test is about; failing that, the test's first rule.
+
+        A test about the level 0 index that meets a wrong GPI decision has found a wrong index, not a wrong GPI.
+        """
+        found = tuple(rules)
+        if not self.cited:
+            return found
+        return tuple(rule for rule in found if rule in self.cited) or self.cited[:1]
 
     def fail(self, rule: Rule, case_signature: str, make_case: Callable[[str], FailingCase]) -> None:
         """An observation speaks against ``rule``; the case is only built when it will be kept."""

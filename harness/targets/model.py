@@ -18,7 +18,7 @@ from harness.errors import TargetEvidence, TargetLostError
 from harness.probe.batch import Batch, decode_results
 from harness.probe.records import Result
 from harness.targets.model_machine import LAYOUT
-from harness.targets.model_server import ANSWER, REQUEST
+from harness.targets.model_server import ANSWER, INDEX, REQUEST
 from harness.targets.target import TargetInfo, TargetOptions
 
 
@@ -29,6 +29,7 @@ class ModelTarget:
         self._options = options or TargetOptions()
         self._mutant = mutant
         self._log_directory = log_directory
+        self._progress = log_directory / "model.progress"
         self._process: subprocess.Popen[bytes] | None = None
         self._info: TargetInfo | None = None
         self._started = 0.0
@@ -48,7 +49,9 @@ class ModelTarget:
     def power_on(self) -> None:
         """Start the child and read its ID registers."""
         self._log_directory.mkdir(parents=True, exist_ok=True)
+        self._progress.write_bytes(INDEX.pack(-1))
         command = [sys.executable, "-m", "harness.targets.model_server", f"--l0gptsz={self._options.l0gptsz}"]
+        command += [f"--progress={self._progress}"]
         command += [f"--mutant={self._mutant}"] if self._mutant else []
         with (self._log_directory / "model.stderr").open("ab") as errors:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
@@ -121,6 +124,7 @@ class ModelTarget:
         except OSError:
             pass  # a broken pipe: the child is gone, which the lines below report
         process.wait()
+        (index,) = INDEX.unpack(self._progress.read_bytes())
         raise TargetLostError(
             f"the model process ended with status {process.returncode}; see {self._log_directory / 'model.stderr'}",
             TargetEvidence(
@@ -129,5 +133,6 @@ class ModelTarget:
                 exit_status=f"exit status {process.returncode}",
                 tail=self.console_tail(),
                 log=str(self._log_directory / "model.stderr"),
+                record_index=None if index < 0 else index,
             ),
         )

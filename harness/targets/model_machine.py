@@ -7,6 +7,7 @@ with some of its functions replaced (``refmodel/mutants.py``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from harness.judge.stimulus import Kind, Performed, Stimulus, perform
@@ -133,14 +134,17 @@ class Machine:
         self.registers[number] = value
         self._bind()
 
-    def run(self, image: bytes) -> bytes:
-        """Run an encoded batch; the results as bytes."""
+    def run(self, image: bytes, at: Callable[[int], None] = lambda index: None) -> bytes:
+        """Run an encoded batch; the results as bytes.  ``at`` hears the index of each record before it is run."""
         header = decode_header(image)
         saved = dict(self.registers)
         self.invalidate()
         self._set_list(image, header.context_offset, header.context_count)
         self.invalidate()
-        results = [self._record(image, header, record) for record in records_of(image)]
+        results = []
+        for record in records_of(image):
+            at(record.id)
+            results.append(self._record(image, header, record))
         self.registers = saved
         self._bind()
         self.invalidate()

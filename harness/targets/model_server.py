@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import mmap
 import struct
 import sys
+from pathlib import Path
 from typing import BinaryIO
 
 REQUEST = struct.Struct("<cQQ")
@@ -22,7 +24,11 @@ def exactly(stream: BinaryIO, length: int) -> bytes:
     return data if len(data) == length else b""
 
 
-def serve(requests: BinaryIO, answers: BinaryIO, *, l0gptsz: int) -> None:
+INDEX = struct.Struct("<q")
+"""The progress file: index of the record being run, -1 between batches; it outlives the child."""
+
+
+def serve(requests: BinaryIO, answers: BinaryIO, *, l0gptsz: int, progress: mmap.mmap) -> None:
     """Answer requests until the stream ends: I info, R read, W write, B batch."""
     # Imported late, so that mutants are applied before the machine's module binds any of their functions.
     from harness.targets.model_machine import Machine
@@ -39,7 +45,8 @@ def serve(requests: BinaryIO, answers: BinaryIO, *, l0gptsz: int) -> None:
             case b"W":
                 machine.write_memory(first, exactly(requests, second))
             case b"B":
-                answer = machine.run(exactly(requests, second))
+                answer = machine.run(exactly(requests, second), lambda index: INDEX.pack_into(progress, 0, index))
+                INDEX.pack_into(progress, 0, -1)
             case _:
                 raise SystemExit(f"unknown request {command!r}")
         answers.write(ANSWER.pack(len(answer)) + answer)
@@ -51,12 +58,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mutant", default="")
     parser.add_argument("--l0gptsz", type=int, default=30)
+    parser.add_argument("--progress", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.mutant:
         from refmodel.mutants import apply
 
         apply(arguments.mutant)
-    serve(sys.stdin.buffer, sys.stdout.buffer, l0gptsz=arguments.l0gptsz)
+    with arguments.progress.open("r+b") as file, mmap.mmap(file.fileno(), INDEX.size) as progress:
+        serve(sys.stdin.buffer, sys.stdout.buffer, l0gptsz=arguments.l0gptsz, progress=progress)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ struct mailbox *mailbox(void)
 
 static bool layout_ok(const struct batch_header *header, uint64_t pa, uint64_t *size)
 {
-    uint64_t records_end = header->records_offset + (uint64_t)header->count * sizeof(struct record);
-    uint64_t results_end = header->results_offset + (uint64_t)header->count * sizeof(struct result);
+    uint64_t records_end = header->records_offset + (uint64_t)header->record_count * sizeof(struct record);
+    uint64_t results_end = header->results_offset + (uint64_t)header->record_count * sizeof(struct result);
     uint64_t pool_end = (uint64_t)header->pool_offset + header->pool_size;
     uint64_t context_end = header->context_offset + (uint64_t)header->context_count * sizeof(struct register_entry);
     uint64_t end = results_end > pool_end ? results_end : pool_end;
@@ -65,17 +65,17 @@ uint32_t run_batch(uint64_t pa, bool check_crc, uint32_t *reason)
         return bad(header, reason, BAD_CONTEXT);
     }
     header->status = BATCH_RUNNING;
-    volatile uint32_t *index = &mailbox()->index;
-    *index = 0;
+    volatile uint32_t *current = &mailbox()->current;
+    *current = 0;
     if (!context_set(context, header->context_count)) {
         return bad(header, reason, BAD_CONTEXT);
     }
     const struct record *records = (const struct record *)(pa + header->records_offset);
     struct result *results = (struct result *)(pa + header->results_offset);
     volatile uint32_t *completed = &header->completed;
-    const uint32_t count = header->count;
+    const uint32_t count = header->record_count;
     for (uint32_t i = 0; i < count; i++) {
-        *index = i;
+        *current = i;
         run_record(&batch, &records[i], &results[i]);
         *completed = i + 1;
     }

@@ -22,7 +22,7 @@ void fatal_report(uint64_t esr, uint64_t elr, uint64_t far)
     size_t length = text_pair(text, sizeof(text), 0, "ESR_EL3", esr);
     length = text_pair(text, sizeof(text), length, "ELR_EL3", elr);
     length = text_pair(text, sizeof(text), length, "FAR_EL3", far);
-    length = text_pair(text, sizeof(text), length, "index", mailbox()->index);
+    length = text_pair(text, sizeof(text), length, "index", mailbox()->current);
     uart_text("\r\n");
     wire_send(0, "FATAL", text, length);
 }

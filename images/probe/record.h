@@ -115,7 +115,7 @@ struct batch_header {
     uint32_t magic;
     uint16_t version;
     uint16_t header_size;
-    uint32_t count;
+    uint32_t record_count;
     uint32_t records_offset;
     uint32_t results_offset;
     uint32_t pool_offset;
@@ -136,7 +136,7 @@ struct mailbox {
     uint32_t doorbell;
     uint32_t ack;
     uint32_t heartbeat;
-    uint32_t index;
+    uint32_t current;
     uint64_t batch;
     uint64_t reserved0;
     uint64_t reserved1;

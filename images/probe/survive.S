@@ -188,7 +188,8 @@ exception:
     sub x17, x17, #(ARMED_REGISTERS - ARMED_OP)
     cbz x17, register_fault
     b fatal
-2:  ldp x16, x17, [x18, #SV_SCRATCH]
+2:  msr daifclr, #4 /* SError, which the exception masked, is to be recorded too */
+    ldp x16, x17, [x18, #SV_SCRATCH]
     mov x28, #0
     b op_return
 

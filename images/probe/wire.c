@@ -195,7 +195,7 @@ static void command_read(void)
 {
     uint64_t pa = payload_u64(0), length = payload_u64(1);
     if (length > CHUNK) {
-        refuse("LENGTH");
+        refuse("RANGE");
     } else if (range_ok(pa, length) && touch_memory(stub_copy, (uint64_t)answer, pa, length)) {
         answer_length = length;
     }

@@ -244,6 +244,30 @@ def _unchecked_fetch(original: Original) -> Any:
     return lambda check, *rest: original(lambda address, observe: GPC_NO_FAULT, *rest)
 
 
+def _half_written_until_invalidated() -> tuple[Patch, Patch]:
+    """Of a doubleword written to a table, the upper half arrives with the next invalidation only."""
+    missing: dict[int, bytes] = {}
+
+    def write(original: Original) -> Any:
+        def _write(self: Any, record: Any, data: bytes) -> Any:
+            pa = self.physical(record.address)
+            missing[pa + 4] = data[4:]
+            return original(self, record, data[:4] + self.memory.read(pa + 4, 4))
+
+        return _write
+
+    def invalidate(original: Original) -> Any:
+        def tlbi(self: Any) -> None:
+            for pa, data in missing.items():
+                self.write_memory(pa, data)
+            missing.clear()
+            original(self)
+
+        return tlbi
+
+    return Patch(_MACHINE, "Machine._write", write), Patch(_MACHINE, "Machine.tlbi", invalidate)
+
+
 GPT_MUTANTS: tuple[Mutant, ...] = (
     _mutant("checks-while-disabled", Rule.DISABLED, Patch(_CACHE, "GranuleProtectionCheck", _always_enabled)),
     _mutant("pps-reserved-accepted", Rule.PPS_RESERVED, _consistent(_instead("PPS", 0b111, 0b110)),
@@ -315,6 +339,7 @@ GPT_MUTANTS: tuple[Mutant, ...] = (
     _mutant("store-lost", Rule.PERMITTED_ACCESS_EFFECT, Patch(_MACHINE, "Machine.effect", _loses_stores),
             kind="observation"),
     _mutant("invalidation-ignored", Rule.INVALIDATED, Patch(_MACHINE, "Machine.tlbi", lambda o: lambda self: None)),
+    _mutant("half-written-until-invalidated", Rule.CACHED, *_half_written_until_invalidated(), kind="observation"),
     _mutant("stage-1-fetch-unchecked", Rule.S1_WALK_CHECKED, Patch(_EL3, "FetchDescriptor", _unchecked_fetch)),
     _mutant("root-executes-anything", Rule.ROOT_EXECUTE_NEVER, Patch(_EL3, "_leaf", _executes_anything)),
     _mutant("reserved-size-kills-machine", Rule.AVAILABILITY,

@@ -11,7 +11,7 @@ from harness.judge.scene import Item, Scene, Under
 from harness.judge.stimulus import Kind
 from harness.probe.records import World
 from refmodel.gpt.build import GPTBuilder, block_descriptor, contiguous_descriptor, table_descriptor
-from refmodel.gpt.decode import GPT_Any, GPT_Realm
+from refmodel.gpt.decode import GPT_Any, GPT_NoAccess, GPT_Realm
 from refmodel.gpt.types import PGSe
 from refmodel.sysregs import GPTBR_EL3
 from suites.gpt.scenes import GB, LOW, RESERVED, VALID, builder, hole, with_table
@@ -71,6 +71,21 @@ def test_block_reserved(check: Check, pgs: PGSe) -> None:
 def test_block_gpi(check: Check) -> None:
     """Each reserved GPI in a Block descriptor."""
     _level_0(check, {f"GPI {gpi:04b}": block_descriptor(gpi) for gpi in RESERVED})
+
+
+@pytest.mark.rule("GPC-014")
+@_PGS
+def test_block_extent(check: Check, pgs: PGSe) -> None:
+    """A Block governs its whole gigabyte and nothing beside it: both ends, and the granules on both sides."""
+    granule = 1 << pgs.value
+    for gpi in VALID:
+        made = with_table(check, pgs=pgs)
+        made.block(LOW + GB, gpi)
+        made.table(LOW + 2 * GB, GPT_NoAccess if gpi == GPT_Any else GPT_Any)
+        start, end = LOW + GB, LOW + 2 * GB
+        places = (start - granule, start, start + granule, end - granule, end)
+        items: list[Item] = [check.session.stimulus(Kind.LOAD, pa, pas) for pa, pas in itertools.product(places, World)]
+        check.run(Scene.of(f"block with GPI {gpi:04b}", made), items)
 
 
 def _good_table(check: Check, pgs: PGSe, pps: int = 40) -> tuple[GPTBuilder, int]:

@@ -1,0 +1,81 @@
+"""A serial console over a file descriptor: every byte is logged before it is looked at.
+
+Driven through pexpect's ``fdspawn``.  What the bytes mean (frames, boot stages) is not known here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import socket
+from pathlib import Path
+from typing import Final
+
+import pexpect
+from pexpect.fdpexpect import fdspawn
+
+from harness.errors import TargetLostError
+
+_READ_SIZE: Final = 1 << 16
+_TAIL_BYTES: Final = 1 << 16
+_LINE_END = re.compile(rb"\r*\n")
+
+
+class Console:
+    """One UART: ``channel`` is the harness's end of a socket pair, ``log`` the file that gets every byte read."""
+
+    def __init__(self, channel: socket.socket, log: Path) -> None:
+        self.log_path = log
+        self._channel = channel
+        self._log = log.open("ab", buffering=0)
+        self._child = fdspawn(channel.fileno(), use_poll=True, timeout=None)
+        self._child.logfile_read = self._log
+        self._recent = b""
+
+    def read(self, timeout: float) -> bytes:
+        """What arrived, waiting at most ``timeout`` seconds for something; empty when nothing came.
+
+        TargetLostError when the other end is gone.
+        """
+        try:
+            data: bytes = self._child.read_nonblocking(_READ_SIZE, max(timeout, 0.0))
+        except pexpect.TIMEOUT:
+            return b""
+        except (pexpect.EOF, ConnectionError) as error:
+            raise TargetLostError("the console was closed by the machine") from error
+        self._recent = (self._recent + data)[-_TAIL_BYTES:]
+        return data
+
+    def send(self, data: bytes, timeout: float) -> None:
+        """Send all of ``data``; TargetLostError when the machine takes nothing for ``timeout`` seconds."""
+        poller = select.poll()
+        poller.register(self._channel, select.POLLOUT)
+        rest = memoryview(data)
+        while rest:
+            if not poller.poll(timeout * 1000):
+                raise TargetLostError(f"the machine took no input on its console for {timeout:.1f} s")
+            try:
+                sent = self._channel.send(rest, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                continue
+            except ConnectionError as error:
+                raise TargetLostError("the console was closed by the machine") from error
+            rest = rest[sent:]
+
+    def tail(self, lines: int = 20) -> tuple[str, ...]:
+        """The last lines, without line ends; ``\\r*\\n`` ends a line."""
+        text = _LINE_END.sub(b"\n", self._recent).decode("ascii", "replace")
+        return tuple(text.splitlines()[-lines:])
+
+    def close(self) -> None:
+        """Close channel and log; idempotent."""
+        self._channel.close()
+        self._log.close()
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    """(harness's end, machine's end); the machine's end may be inherited by the child that is to have it."""
+    mine, theirs = socket.socketpair()
+    os.set_inheritable(theirs.fileno(), True)
+    return mine, theirs

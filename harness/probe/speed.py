@@ -1,0 +1,90 @@
+"""How fast a target answers granule protection probes: the raw figure that judged ones are compared with.
+
+Half of the probes fault.  The tables are written beforehand and the context is fixed: one load for each of many
+granules, under a GPT whose granules are by turns Root and No access.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from harness.errors import TargetProtocolError
+from harness.probe.batch import Batch, EncodedBatch
+from harness.probe.records import RESULT, RESULT_SIZE, Op, Record, RegisterEntry, sysreg_encoding
+from harness.targets.target import Target
+
+GRANULES: Final = 1 << 16
+_GRANULE: Final = 4096
+_WINDOW: Final = 0x8000_0000
+_GPCCR: Final = sysreg_encoding(3, 6, 2, 1, 6)
+_GPTBR: Final = sysreg_encoding(3, 6, 2, 1, 4)
+_ENABLED: Final = 1 << 16 | 3 << 12 | 1 << 10 | 1 << 8 | 1  # GPC, SH Inner, write-back, PPS 36 bits, PGS 4 KB
+_ANY: Final = 0xF << 4 | 1  # level 0 Block descriptor, all accesses permitted
+_ROOT_AND_NONE: Final = 0x0A0A_0A0A_0A0A_0A0A  # level 1 Granules descriptor: even granules Root, odd ones No access
+_L0_ENTRIES: Final = 64
+
+
+class EncodedTarget(Target, Protocol):
+    """A target that also takes batches that are laid out already."""
+
+    def run_encoded(self, encoded: EncodedBatch) -> bytes:
+        """Run a batch; the result bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """What was measured: probes, seconds, and how many of the probes took an exception."""
+
+    probes: int
+    seconds: float
+    faults: int
+
+    @property
+    def per_second(self) -> float:
+        """Probes a second."""
+        return self.probes / self.seconds
+
+
+def speed_batch(target: Target) -> EncodedBatch:
+    """Write the tables into ``target`` (L0GPTSZ must be 30 bits) and lay out a batch of ``GRANULES`` loads."""
+    l0 = target.info.layout.tables.base
+    l1 = l0 + (1 << 20)
+    entries = [_ANY] * _L0_ENTRIES
+    entries[_WINDOW >> 30] = l1 | 3
+    target.write_memory(l0, struct.pack(f"<{_L0_ENTRIES}Q", *entries))
+    target.write_memory(l1, struct.pack("<Q", _ROOT_AND_NONE) * (1 << 30 >> 16))
+    context = (RegisterEntry(_GPTBR, l0 >> 12), RegisterEntry(_GPCCR, _ENABLED))
+    # Every granule once in an order that is no sequence, so that no prefetching idea helps.
+    order = (index * 40503 % GRANULES for index in range(GRANULES))
+    records = [Record(0, Op.LOAD, address=_WINDOW + _GRANULE * granule) for granule in order]
+    return Batch(records=records, context=context).encode()
+
+
+def measure_raw(target: EncodedTarget, probes: int = 8 * GRANULES) -> Speed:
+    """Run the batch until at least ``probes`` probes are done; the first round, not counted, warms the machine up.
+
+    TargetProtocolError when not exactly half of the probes faulted: then something else was measured.
+    """
+    encoded = speed_batch(target)
+    target.run_encoded(encoded)
+    done, spent, raw = 0, 0.0, b""
+    while done < probes:
+        begin = time.perf_counter()
+        raw = target.run_encoded(encoded)
+        spent += time.perf_counter() - begin
+        done += encoded.count
+    taken = sum(1 for at in range(0, len(raw), RESULT_SIZE) if RESULT.unpack_from(raw, at)[2])
+    if taken * 2 != encoded.count:
+        raise TargetProtocolError(f"{taken} of {encoded.count} speed probes faulted, not half; the target is at fault")
+    return Speed(probes=done, seconds=spent, faults=done // 2)
+
+
+def measure_boot(target: Target) -> float:
+    """Seconds from power-on of ``target``, which is off, to the first probe's result."""
+    begin = time.perf_counter()
+    target.power_on()
+    target.run(Batch(records=[Record(0, Op.LOAD, address=target.info.layout.test[0].base)]))
+    return time.perf_counter() - begin
