@@ -29,7 +29,7 @@ class Console:
         self.log_path = log
         self._channel = channel
         self._log = log.open("ab", buffering=0)
-        self._child = fdspawn(channel.fileno(), use_poll=True, timeout=None)
+        self._child: fdspawn[bytes] = fdspawn(channel.fileno(), use_poll=True, timeout=None)
         self._child.logfile_read = self._log
         self._recent = b""
 
@@ -39,7 +39,7 @@ class Console:
         TargetLostError when the other end is gone.
         """
         try:
-            data: bytes = self._child.read_nonblocking(_READ_SIZE, max(timeout, 0.0))
+            data = self._child.read_nonblocking(_READ_SIZE, max(timeout, 0.0))
         except pexpect.TIMEOUT:
             return b""
         except (pexpect.EOF, ConnectionError) as error:
@@ -64,7 +64,7 @@ class Console:
             rest = rest[sent:]
 
     def tail(self, lines: int = 20) -> tuple[str, ...]:
-        """The last lines, without line ends; ``\\r*\\n`` ends a line."""
+        """The last lines, without line ends; any number of carriage returns and a newline end a line."""
         text = _LINE_END.sub(b"\n", self._recent).decode("ascii", "replace")
         return tuple(text.splitlines()[-lines:])
 

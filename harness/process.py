@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
@@ -44,7 +45,7 @@ class ExitStatus:
             case ExitKind.ABORTED | ExitKind.SIGNALLED:
                 return f"{self.kind.value} ({signal.Signals(self.code).name})"
             case _:
-                return self.kind.value
+                return str(self.kind.value)
 
 
 def classify(returncode: int) -> ExitStatus:
@@ -62,6 +63,7 @@ def _die_with(parent: int) -> Callable[[], None]:
 
     def prepare() -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a guest's RAM is no use in a core file, and large
         if os.getppid() != parent:
             os._exit(1)  # the harness died before the request was made
 
@@ -77,6 +79,7 @@ class Process:
         self._ended_as: ExitKind | None = None
         try:
             with stderr.open("ab") as errors:
+                self._stderr_start = errors.tell()
                 self._child = subprocess.Popen(
                     self.argv,
                     stdin=subprocess.DEVNULL,
@@ -84,7 +87,7 @@ class Process:
                     stderr=errors,
                     pass_fds=tuple(pass_fds),
                     start_new_session=True,
-                    preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - exec follows at once
+                    preexec_fn=_die_with(os.getpid()),  # exec follows at once: no lock is needed in between
                 )
         except OSError as error:
             raise MisuseError(
@@ -120,7 +123,8 @@ class Process:
         return self.poll() or ExitStatus(reason)
 
     def stderr_tail(self, lines: int = 5) -> tuple[str, ...]:
-        """The last lines of its standard error."""
-        with contextlib.suppress(OSError):
-            return tuple(self.stderr_path.read_text(errors="replace").splitlines()[-lines:])
+        """The last lines of its own standard error, not of what an earlier process left in the file."""
+        with contextlib.suppress(OSError), self.stderr_path.open("rb") as file:
+            file.seek(self._stderr_start)
+            return tuple(file.read().decode(errors="replace").splitlines()[-lines:])
         return ()

@@ -85,6 +85,7 @@ class Status(IntEnum):
     REG_FAULT = 4  # a register of the list could not be set; syndrome is of that MSR
 
 
+DUMP: Final = struct.Struct("<34Q64Q2Q156Q")  # x0-x30 sp pc pstate, q0-q31, fpsr fpcr, 78 (encoding, value) pairs
 RECORD: Final = struct.Struct("<IHBBHBBBBHQQQQIHHQ")
 RESULT: Final = struct.Struct("<IHBBHHIQQQQQQQQQQQIIQQ")
 REGISTER: Final = struct.Struct("<IIQ")
@@ -97,6 +98,8 @@ REGISTER_SIZE: Final = 16
 BATCH_HEADER_SIZE: Final = 64
 MAILBOX_SIZE: Final = 4096
 DUMP_SIZE: Final = 2048
+REGS_MAX: Final = 32  # entries of a register list, a context included
+SMC_REGISTERS: Final = 18
 
 
 class Record(NamedTuple):
@@ -162,6 +165,7 @@ class BatchHeader(NamedTuple):
 
     ``context_offset``/``context_count``: register entries set once before the first record and put back after the
     last.  ``crc32`` covers the header (with crc32, completed and status zero), records and pool as sent; 0 = unchecked.
+    ``reserved`` says why, once status is BAD (``bad_reason`` in ``images/probe/record.h``).
     """
 
     magic: int
@@ -209,7 +213,7 @@ class Mailbox(NamedTuple):
     reserved1: int
 
 
-assert RECORD.size == RECORD_SIZE and RESULT.size == RESULT_SIZE
+assert DUMP.size == DUMP_SIZE and RECORD.size == RECORD_SIZE and RESULT.size == RESULT_SIZE
 assert REGISTER.size == REGISTER_SIZE and BATCH_HEADER.size == BATCH_HEADER_SIZE
 
 

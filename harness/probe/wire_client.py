@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -16,7 +17,8 @@ from harness.probe.records import RESULT_SIZE, BatchStatus
 from harness.probe.wire import CHUNK, DAMAGED, BadFrame, Frame, FrameReader, encode
 
 ATTEMPTS: Final = 4
-ANSWER_TIMEOUT: Final = 3.0
+ANSWER_TIMEOUT: Final = 8.0
+DAMAGED_TIMEOUT: Final = 0.2
 BABBLE_LIMIT: Final = 1 << 20
 _SLICE: Final = 0.05
 _FILL_MIN: Final = 64
@@ -37,13 +39,15 @@ class WireClient:
         self._watch = watch
         self._scale = scale
         self._reader = FrameReader()
+        self._frames: deque[Frame | BadFrame] = deque()
         self._sequences = itertools.cycle(range(1, 256))
         self._waste = 0
 
     def await_banner(self, timeout: float) -> Banner:
         """The banner that the probe sends unasked when it starts."""
-        last_bad = ""
-        for frame in self._frames(timeout * self._scale):
+        last_bad, deadline = "", time.monotonic() + timeout * self._scale
+        while (frame := self._next(deadline)) is not None:
+            _check_fatal(frame)
             if isinstance(frame, BadFrame):
                 last_bad = frame.reason
             elif frame.command == "BANNER":
@@ -87,22 +91,26 @@ class WireClient:
         answer = self._ask("RUN", struct.pack("<Q", pa), timeout)
         if len(answer.payload) != _RUN_ANSWER.size:
             raise TargetProtocolError(f"RUN was answered with {len(answer.payload)} bytes, not {_RUN_ANSWER.size}")
-        check_run(*_RUN_ANSWER.unpack(answer.payload), encoded.count)
+        status, completed, reason = _RUN_ANSWER.unpack(answer.payload)
+        check_run(status, completed, reason, encoded.count)
         return self.read(pa + encoded.results_offset, encoded.count * RESULT_SIZE)
 
     def drain(self) -> None:
         """Take what the console has without waiting; raises when it is a FATAL frame, the end, or babble."""
-        for frame in self._frames(0.0):
+        while (frame := self._next(0.0)) is not None:
             _check_fatal(frame)
 
     def _ask(self, command: str, payload: bytes = b"", timeout: float = ANSWER_TIMEOUT) -> Frame:
-        """Send a request until it is answered; the probe carries a sequence number out only once."""
+        """Send a request until it is answered, ``timeout`` being for all attempts together.
+
+        Asking again costs nothing: the probe carries a sequence number out only once.
+        """
         request = Frame(next(self._sequences), command, payload)
         line = encode(request)
         trouble = ""
         for _ in range(ATTEMPTS):
             self._console.send(line, ANSWER_TIMEOUT * self._scale)
-            answer, trouble = self._answer(request, timeout * self._scale)
+            answer, trouble = self._answer(request, timeout * self._scale / ATTEMPTS)
             if answer is None:
                 continue
             if answer.command == "OK":
@@ -116,36 +124,41 @@ class WireClient:
         raise TargetLostError(f"{command} was not answered within {waited:.1f} s, asked {ATTEMPTS} times")
 
     def _answer(self, request: Frame, timeout: float) -> tuple[Frame | None, str]:
-        """The answer, or None and why it is worth asking again (empty: silence)."""
-        for frame in self._frames(timeout):
+        """The answer, or None and why it is worth asking again (empty: silence).
+
+        After something damaged the answer may still be on its way, but is not waited for as long.
+        """
+        trouble, deadline = "", time.monotonic() + timeout
+        while (frame := self._next(deadline)) is not None:
             _check_fatal(frame)
             if isinstance(frame, BadFrame):
-                return None, f"a damaged answer ({frame.reason})"
-            if frame.command == "NAK" and frame.text in DAMAGED:
-                return None, f"the request arrived damaged ({frame.text})"
-            if frame.sequence == request.sequence:
+                trouble = f"a damaged answer ({frame.reason})"
+            elif frame.command == "NAK" and frame.text in DAMAGED:
+                trouble = f"the request arrived damaged ({frame.text})"
+            elif frame.sequence == request.sequence:
                 return frame, ""
-        return None, ""
+            if trouble:
+                deadline = min(deadline, time.monotonic() + DAMAGED_TIMEOUT * self._scale)
+        return None, trouble
 
-    def _frames(self, timeout: float) -> Iterator[Frame | BadFrame]:
-        """Frames as they come, until ``timeout`` seconds have passed; at least one look is taken."""
-        deadline = time.monotonic() + timeout
-        while True:
+    def _next(self, deadline: float) -> Frame | BadFrame | None:
+        """The next frame, or None at the deadline; at least one look is taken."""
+        while not self._frames:
             remaining = deadline - time.monotonic()
             data = self._console.read(min(remaining, _SLICE))
             self._waste += len(data)
-            for frame in self._reader.feed(data):
-                if isinstance(frame, Frame):
-                    self._waste = 0
-                yield frame
+            self._frames.extend(self._reader.feed(data))
+            if any(isinstance(frame, Frame) for frame in self._frames):
+                self._waste = 0
             if self._waste > BABBLE_LIMIT:
                 raise TargetProtocolError(
                     f"the console babbles: {self._waste} bytes without one frame; is this image the probe?"
                 )
             if not data:
                 self._watch()
-            if remaining <= 0:
-                return
+            if remaining <= 0 and not self._frames:
+                return None
+        return self._frames.popleft()
 
 
 def runs(data: bytes) -> Iterator[tuple[int, int, int | None]]:

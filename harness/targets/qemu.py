@@ -34,8 +34,8 @@ _L0GPTSZ_CODES: Final = {30: 0b0000, 34: 0b0100, 36: 0b0110, 39: 0b1001}
 class QemuTarget:
     """One QEMU machine.
 
-    ``qemu_argv`` starts ``qemu-system-aarch64``, ``probe_elf`` is the probe, ``extra_args`` go at the end of the command
-    line.  Logs: ``uart0.log`` and ``qemu.stderr`` in ``log_directory``, appended to by every power-on.
+    ``qemu_argv`` starts ``qemu-system-aarch64``, ``probe_elf`` is the probe, ``extra_args`` end the command line.
+     Logs: ``uart0.log`` and ``qemu.stderr`` in ``log_directory``, appended to by every power-on.
     """
 
     def __init__(
@@ -149,11 +149,16 @@ class QemuTarget:
         """Run a batch that is laid out already; the result bytes, ``count`` x 128."""
         self._running()
         self._batch = encoded
-        timeout = (BATCH_TIMEOUT + RECORD_TIMEOUT * encoded.count) * self._options.timeout_scale
+        timeout = BATCH_TIMEOUT + RECORD_TIMEOUT * encoded.count
         with self._evidence():
             if self._mailbox is not None:
-                return self._mailbox.run(encoded, timeout)
+                return self._mailbox.run(encoded, timeout * self._options.timeout_scale)
             return self._the_wire().run(self._the_banner().batch, encoded, timeout)
+
+    def read_batch(self, offset: int, length: int) -> bytes:
+        """Bytes of the last batch, from its start: what SMC, MEM_READ and register dumps left in the pool."""
+        self._running()
+        return self.read_memory(self._the_banner().batch + offset, length)
 
     def partial_results(self) -> list[Result]:
         """Results of the last batch as far as it came, also after the machine died; empty without shared memory."""
@@ -264,7 +269,7 @@ class QemuTarget:
             self_test=False,
             layout=layout(banner),
             id_registers=registers,
-            features={},
+            features={"l0gptsz": self._options.l0gptsz},
             provenance=self._provenance,
             command=self._running().argv,
             banner=banner.text,

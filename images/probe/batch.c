@@ -61,14 +61,12 @@ uint32_t run_batch(uint64_t pa, bool check_crc, uint32_t *reason)
         return bad(header, reason, BAD_CRC);
     }
     const struct register_entry *context = (const struct register_entry *)(pa + header->context_offset);
-    if (!registers_valid(context, header->context_count)) {
-        return bad(header, reason, BAD_CONTEXT);
-    }
     header->status = BATCH_RUNNING;
     volatile uint32_t *current = &mailbox()->current;
     *current = 0;
-    if (!context_set(context, header->context_count)) {
-        return bad(header, reason, BAD_CONTEXT);
+    uint32_t set = context_set(context, header->context_count);
+    if (set < header->context_count) {
+        return bad(header, reason, BAD_CONTEXT | set << BAD_INDEX_SHIFT);
     }
     const struct record *records = (const struct record *)(pa + header->records_offset);
     struct result *results = (struct result *)(pa + header->results_offset);

@@ -6,7 +6,9 @@
 #define ID_WFXT_MASK 0xful
 #define POLLS_PER_UART_LOOK 64u
 #define SPIN_POLLS 40000u
-#define NAP_PER_SECOND 20000u /* naps of 50 microseconds */
+#define SHORT_NAPS 100u
+#define SHORT_NAPS_PER_SECOND 20000u
+#define LONG_NAPS_PER_SECOND 2000u
 
 static char text[1024];
 
@@ -57,18 +59,20 @@ static __attribute__((noreturn)) void serve(void)
 {
     volatile struct mailbox *box = mailbox();
     const bool has_wfxt = ((READ(S3_0_C0_C6_2) & ID_WFXT_MASK) != 0);
-    const uint64_t ticks = READ(cntfrq_el0) / NAP_PER_SECOND;
-    for (uint32_t idle = 0;; idle++) {
-        if (mailbox_poll(box)) {
-            idle = 0;
-        }
-        if (idle % POLLS_PER_UART_LOOK == 0 && wire_poll()) {
-            idle = 0;
-        }
-        if (idle >= SPIN_POLLS) {
+    const uint64_t frequency = READ(cntfrq_el0);
+    uint32_t polls = 0, naps = 0;
+    for (;;) {
+        bool look = polls % POLLS_PER_UART_LOOK == 0 || naps;
+        if (mailbox_poll(box) || (look && wire_poll())) {
+            polls = naps = 0;
+        } else if (polls < SPIN_POLLS) {
+            polls++;
+        } else {
+            /* Work comes in bursts: short naps for a while, then naps that cost next to nothing. */
+            bool soon = naps < SHORT_NAPS;
+            naps += soon;
             box->heartbeat++;
-            nap(has_wfxt, ticks);
-            idle = SPIN_POLLS - 1 - SPIN_POLLS % POLLS_PER_UART_LOOK;
+            nap(has_wfxt, frequency / (soon ? SHORT_NAPS_PER_SECOND : LONG_NAPS_PER_SECOND));
         }
     }
 }
@@ -88,14 +92,14 @@ static void boot_registers(void)
 
 int main(void)
 {
-    WRITE(scr_el3, SCR_VALUE);
-    ISB();
-    mmu_enable();
     uart_init();
     if (((READ(ID_AA64PFR0_EL1) >> ID_RME_SHIFT) & 0xf) == 0) {
         wire_send(0, "FATAL", "no FEAT_RME", 11);
-        return 1;
+        return 1; /* what follows uses its registers and instructions */
     }
+    WRITE(scr_el3, SCR_VALUE);
+    ISB();
+    mmu_enable();
     boot_registers();
     operations_init();
     struct mailbox *box = mailbox();

@@ -76,8 +76,8 @@ void mmu_enable(void)
         range = PARANGE_48;
     }
     WRITE(mair_el3, MAIR_VALUE);
-    WRITE(tcr_el3, TCR_T0SZ_48 | TCR_IRGN0_WB | TCR_ORGN0_WB | TCR_SH0_INNER | TCR_PS(range) | TCR_RES1 |
-                       (lpa2 ? TCR_DS : 0));
+    WRITE(tcr_el3,
+          TCR_T0SZ_48 | TCR_IRGN0_WB | TCR_ORGN0_WB | TCR_SH0_INNER | TCR_PS(range) | TCR_RES1 | (lpa2 ? TCR_DS : 0));
     WRITE(ttbr0_el3, (uint64_t)level0);
     DSB();
     ISB();

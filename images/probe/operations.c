@@ -3,7 +3,11 @@
 #include "probe.h"
 
 #define STUB(name) extern void stub_##name(void);
-#define STUBS4(name) STUB(name##0) STUB(name##1) STUB(name##2) STUB(name##3)
+#define STUBS4(name)                                                                                                   \
+    STUB(name##0)                                                                                                      \
+    STUB(name##1)                                                                                                      \
+    STUB(name##2)                                                                                                      \
+    STUB(name##3)
 STUB(nop)
 STUBS4(load)
 STUBS4(store)
@@ -38,9 +42,9 @@ struct operands {
 };
 
 struct operation {
-    stub_t stub[4]; /* by size_log2 */
+    stub_t stub[4];  /* by size_log2 */
     uint8_t outputs; /* how many of data0, data1 mean something */
-    bool prepared; /* needs prepare() first */
+    bool prepared;   /* needs prepare() first */
 };
 
 #define SAME(name) {stub_##name, stub_##name, stub_##name, stub_##name}
@@ -192,7 +196,8 @@ static enum status validate(const struct batch *batch, const struct record *reco
         !inside(batch, record->regs_offset, list)) {
         return STATUS_REFUSED;
     }
-    if (!registers_valid((const struct register_entry *)(batch->base + record->regs_offset), record->regs_count)) {
+    const struct register_entry *registers = (const struct register_entry *)(batch->base + record->regs_offset);
+    if (registers_first_invalid(registers, record->regs_count) < record->regs_count) {
         return STATUS_REFUSED;
     }
     if (record->flags & FLAG_DUMP && (record->dump_offset % 8 || !inside(batch, record->dump_offset, DUMP_SIZE))) {

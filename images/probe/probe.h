@@ -28,9 +28,9 @@ void mmu_enable(void);
 uint64_t mmu_window_table(void);
 
 /* registers.c: register lists. */
-bool registers_valid(const struct register_entry *list, uint32_t count);
+uint32_t registers_first_invalid(const struct register_entry *list, uint32_t count);
 void registers_prepare(const struct register_entry *list, uint32_t count, bool keep);
-bool context_set(const struct register_entry *list, uint32_t count);
+uint32_t context_set(const struct register_entry *list, uint32_t count);
 void context_restore(void);
 void patch_instruction(uint32_t *slot, uint32_t instruction);
 void patch_sync(void);
@@ -75,11 +75,11 @@ void fatal_report(uint64_t esr, uint64_t elr, uint64_t far);
 /* sysreg access that the compiler can place */
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
-#define READ(name)                                               \
-    ({                                                           \
-        uint64_t value_;                                         \
-        __asm__ volatile("mrs %0, " STRING(name) : "=r"(value_)); \
-        value_;                                                  \
+#define READ(name)                                                                                                     \
+    ({                                                                                                                 \
+        uint64_t value_;                                                                                               \
+        __asm__ volatile("mrs %0, " STRING(name) : "=r"(value_));                                                      \
+        value_;                                                                                                        \
     })
 #define WRITE(name, value) __asm__ volatile("msr " STRING(name) ", %0" ::"r"((uint64_t)(value)) : "memory")
 #define ISB() __asm__ volatile("isb" ::: "memory")

@@ -56,7 +56,8 @@ enum status { STATUS_NOT_RUN = 0, STATUS_DONE = 1, STATUS_UNSUPPORTED = 2, STATU
 
 enum batch_status { BATCH_IDLE = 0, BATCH_RUNNING = 1, BATCH_DONE = 2, BATCH_BAD = 3 };
 
-/* Why a batch is BAD: low half of batch_header.reason; the high half is an index where one helps. */
+/* Why a batch is BAD: low half of batch_header.reserved; the high half is an index where one helps. */
+#define BAD_INDEX_SHIFT 16
 enum bad_reason { BAD_NONE = 0, BAD_ADDRESS = 1, BAD_MAGIC = 2, BAD_LAYOUT = 3, BAD_CRC = 4, BAD_CONTEXT = 5 };
 
 struct record {

@@ -44,14 +44,14 @@ void patch_sync(void)
     }
 }
 
-bool registers_valid(const struct register_entry *list, uint32_t count)
+/* Index of the first entry that names no register, `count` when there is none. */
+uint32_t registers_first_invalid(const struct register_entry *list, uint32_t count)
 {
-    for (uint32_t j = 0; j < count; j++) {
-        if (list[j].encoding >> 16 || list[j].encoding >> 14 < 2) {
-            return false; /* op0 0 and 1 are not registers */
-        }
+    uint32_t j = 0;
+    while (j < count && list[j].encoding >> 16 == 0 && list[j].encoding >> 14 >= 2) { /* op0 0 and 1: instructions */
+        j++;
     }
-    return true;
+    return j;
 }
 
 static bool concerns_gpc(const struct register_entry *entry)
@@ -99,9 +99,13 @@ void registers_prepare(const struct register_entry *list, uint32_t count, bool k
 
 extern void stub_nop(void);
 
-/* Set the registers of a batch; false when one faults, and then all are as before. */
-bool context_set(const struct register_entry *list, uint32_t count)
+/* Set the registers of a batch: `count`, or the index of one that faults, and then all are as before. */
+uint32_t context_set(const struct register_entry *list, uint32_t count)
 {
+    uint32_t invalid = registers_first_invalid(list, count);
+    if (invalid < count) {
+        return invalid;
+    }
     survive_invalidate();
     undo_count = 0;
     registers_prepare(list, count, true);
@@ -117,9 +121,10 @@ bool context_set(const struct register_entry *list, uint32_t count)
     if (survival.reg_fault) {
         undo_count = 0;
         survival.reg_fault = 0;
-        return false;
+        uint32_t slot = (uint32_t)(survival.elr - (uint64_t)set_slots) / SLOT_SIZE;
+        return slot - (SLOT_COUNT - count);
     }
-    return true;
+    return count;
 }
 
 void context_restore(void)

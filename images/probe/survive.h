@@ -14,7 +14,6 @@
 #define SV_ELR 0x40
 #define SV_SPSR 0x48
 #define SV_SCR 0x50
-#define SV_PAR 0x58
 #define SV_DATA 0x60
 #define SV_SCRATCH 0x70
 #define SV_LINK 0x80
@@ -31,8 +30,7 @@
 #define SV_OLD_VALUES 0x500
 #define SV_BOOT 0x600
 
-/* SV_ARMED: who is to hear of an exception. */
-#define ARMED_NONE 0
+/* SV_ARMED: who is to hear of an exception; 0: nobody expects one, it is fatal. */
 #define ARMED_OP 1
 #define ARMED_REGISTERS 2
 
@@ -70,7 +68,7 @@ struct survival {
     uint64_t elr;
     uint64_t spsr;
     uint64_t scr;
-    uint64_t par;
+    uint64_t pad_scr;
     uint64_t data[2];
     uint64_t scratch[2];
     uint64_t link[2];
@@ -103,7 +101,6 @@ SV_CHECK(hpfar, SV_HPFAR);
 SV_CHECK(elr, SV_ELR);
 SV_CHECK(spsr, SV_SPSR);
 SV_CHECK(scr, SV_SCR);
-SV_CHECK(par, SV_PAR);
 SV_CHECK(data, SV_DATA);
 SV_CHECK(scratch, SV_SCRATCH);
 SV_CHECK(link, SV_LINK);

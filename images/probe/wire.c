@@ -2,8 +2,8 @@
  *
  *     @SS COMMAND LLLL HEX CCCCCCCC\n      a request        !SS COMMAND LLLL HEX CCCCCCCC\n      an answer
  *
- * SS sequence number, LLLL bytes of payload, CCCCCCCC CRC-32 of the characters between the marker and itself.  A request
- * is carried out once: the same sequence number again gets the last answer again. */
+ * SS sequence number, LLLL bytes of payload, CCCCCCCC CRC-32 of the characters between the marker and itself.  A
+ * request is carried out once: the same sequence number again gets the last answer again. */
 #include "probe.h"
 
 #define CHUNK 1024u
@@ -233,7 +233,7 @@ static void execute(const struct request *request)
         answer_length = banner_text((char *)answer, ANSWER_MAX);
     } else if (same(request->command, "READ") && request->length == 16) {
         command_read();
-    } else if (same(request->command, "WRITE") && request->length >= 8) {
+    } else if (same(request->command, "WRITE") && request->length > 8 && request->length <= 8 + CHUNK) {
         command_write(request->length);
     } else if (same(request->command, "FILL") && request->length == 24) {
         command_fill();
