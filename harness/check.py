@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.errors import TargetError
 from harness.judge.scene import Item, Scene
@@ -58,7 +58,7 @@ class Check:
         return [self._result(rule, problem, first=not index) for index, rule in enumerate(rules)]
 
     def _result(self, rule: Rule, problem: str, *, first: bool) -> CheckResult:
-        found = self.tally.rules.get(rule, RuleTally())
+        found = self._found(rule)
         verdict, reason = self._verdict(rule, found, problem)
         passed = found.judged - found.failed - found.waived
         weak = f"; {found.weak} more answered from what may still be cached" if found.weak else ""
@@ -88,6 +88,19 @@ class Check:
             probes=self.tally.stimuli if first else 0,
         )
 
+    def _found(self, rule: Rule) -> RuleTally:
+        """What was counted for a rule; stimuli that took the target down count where a waiver covers the loss."""
+        found = self.tally.rules.get(rule, RuleTally())
+        lost = self.tally.rules.get(Rule.AVAILABILITY, RuleTally())
+        if not self.tally.unjudged or rule is Rule.AVAILABILITY or not lost.waived:
+            return found
+        return replace(
+            found,
+            judged=found.judged + lost.waived,
+            waived=found.waived + lost.waived,
+            waivers=found.waivers + lost.waivers,
+        )
+
     def _verdict(self, rule: Rule, found: RuleTally, problem: str) -> tuple[Verdict, str]:
         if found.failed:
             return Verdict.FAIL, problem
@@ -95,6 +108,9 @@ class Check:
             return Verdict.INCONCLUSIVE, problem
         if rule in self.tally.not_observable:
             return Verdict.NOT_OBSERVABLE, self.tally.not_observable[rule]
+        if self.tally.unjudged:
+            excused = not self.tally.rule(Rule.AVAILABILITY).failed
+            return (Verdict.WAIVED if excused else Verdict.INCONCLUSIVE), "; ".join(dict.fromkeys(self.tally.unjudged))
         if found.waived:
             return Verdict.WAIVED, ""
         if found.judged:

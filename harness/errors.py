@@ -43,7 +43,8 @@ class TargetEvidence:
     """What is known at the moment a target misbehaved.
 
     ``elapsed`` is in seconds since power-on, ``tail`` the last lines of the console named by ``log``,
-    ``record_index`` the record of the batch that was being run (None: not known, or no batch).
+    ``record_index`` the record of the batch that was being run (None: not known, or no batch), ``last_words`` the
+    last lines that the machine's process wrote to its standard error.
     """
 
     stage: str = ""
@@ -53,6 +54,7 @@ class TargetEvidence:
     log: str = ""
     stimulus: str = ""
     record_index: int | None = None
+    last_words: tuple[str, ...] = ()
 
 
 class TargetError(RealmcheckError):

@@ -18,6 +18,7 @@ from refmodel.faults import (
     AccessType,
     Fault,
     FaultRecord,
+    WithoutFAR,
 )
 from refmodel.gpt.cache import PossibleGPT
 from refmodel.gpt.types import GPCF, GPCFRecord
@@ -82,7 +83,11 @@ def Access(
         observe(Rule.PERMITTED_ACCESS_EFFECT, "{} answers", address)
         return AccessPerformed()
     synchronous = AArch64_Abort(va, FaultRecord.none(accdesc).with_(Fault.Fault_SyncExternal))
-    options = (Option(synchronous), Option(SERROR, "an external abort may be an SError (IMPLEMENTATION DEFINED)"))
+    options = (
+        Option(synchronous),
+        Option(WithoutFAR(synchronous), "FAR may be left invalid on an external abort (IMPLEMENTATION DEFINED)"),
+        Option(SERROR, "an external abort may be an SError (IMPLEMENTATION DEFINED)"),
+    )
     return choose(options)
 
 
@@ -103,8 +108,9 @@ def PermittedOutcomes(
 
     alternatives: dict[Outcome, Alternative] = {}
     for explored, collector in zip(explore(run), collectors, strict=True):
-        # A fault is evidence when the check that raised it answered as of now; a completed access only when all did.
-        weak = explored.weak if isinstance(explored.result, AccessPerformed) else explored.last_weak
+        # A GPC fault is evidence when the check that raised it, the last one, answered as of now; anything else is only
+        # when all did: an access that memory then refuses has passed its checks too.
+        weak = explored.last_weak if _reports_gpc_fault(explored.result) else explored.weak
         known = alternatives.get(explored.result)
         if known is None or (known.weak and not weak):
             rules = (*collector.rules, *_reporting_rules(explored.result))
@@ -113,6 +119,14 @@ def PermittedOutcomes(
             )
     steps = tuple(collectors[0].steps) if isinstance(collectors[0], Tracer) else ()
     return Permitted(tuple(alternatives.values()), steps)
+
+
+def _reports_gpc_fault(outcome: Outcome) -> bool:
+    """Whether a granule protection check ended the access: a GPC exception, or an abort with a GPC fault's code."""
+    if isinstance(outcome, AccessPerformed):
+        return False
+    fsc = outcome.syndrome.iss & 0b111111
+    return outcome.syndrome.ec != EC_SERROR and (fsc == 0b101000 or fsc >> 2 == 0b1001 or fsc == 0b100011)
 
 
 def _reporting_rules(outcome: Outcome) -> tuple[Rule, ...]:

@@ -15,7 +15,7 @@ from refmodel.gpt.types import GPC_NO_FAULT, GPCF, GPCFRecord
 from refmodel.outcomes import ExceptionTaken, Syndrome
 from refmodel.pas import EL, FullAddress, SecurityState
 from refmodel.rules import Rule
-from refmodel.sysregs import MFAR_EL3
+from refmodel.sysregs import MFAR_EL3, SCR_EL3
 
 EC_GPC = 0x1E
 EC_INSTRUCTION_ABORT_LOWER, EC_INSTRUCTION_ABORT_SAME = 0x20, 0x21
@@ -25,6 +25,8 @@ EC_SERROR = 0x2F
 VECTOR_SYNC_SPX, VECTOR_SERROR_SPX = 0x200, 0x380
 
 _ISS_ALL = Ones(25)
+_ROOT_SCR = SCR_EL3.of(NSE=1)
+_SET, _FNV, _EA, _WNR = 0b11 << 11, 1 << 10, 1 << 9, 1 << 6
 
 
 class AccessType(Enum):
@@ -90,6 +92,18 @@ def IsExternalAbort(fault: FaultRecord) -> bool:
     return fault.statuscode in external or fault.gpcf.gpf is GPCF.GPCF_EABT
 
 
+def AArch64_RouteToSErrorOffset(scr: SCR_EL3) -> bool:
+    """Whether a synchronous external abort taken to EL3 uses the SError vector (FEAT_DoubleFault, which RME requires).
+
+    Source: DDI 0487, pseudocode ``AArch64_RouteToSErrorOffset``.
+    """
+    return scr.EASE == 1
+
+
+def _vector(fault: FaultRecord, scr: SCR_EL3) -> int:
+    return VECTOR_SERROR_SPX if IsExternalAbort(fault) and AArch64_RouteToSErrorOffset(scr) else VECTOR_SYNC_SPX
+
+
 def ReportAsGPCException(fault: FaultRecord, *, el: EL, scr_gpf: bool) -> bool:
     """Whether a GPC fault met at ``el`` is reported as a GPC exception (QEMU cites R_PYTGX and R_BLYPM)."""
     match fault.gpcf.gpf:
@@ -116,8 +130,18 @@ def EncodeGPCSC(gpcf: GPCFRecord) -> int:
             raise ValueError("no GPC fault to encode")
 
 
+_LDFSC_LEVEL_MINUS_1 = {
+    Fault.Fault_AddressSize: 0b101001,
+    Fault.Fault_Translation: 0b101011,
+    Fault.Fault_SyncExternalOnWalk: 0b010011,
+    Fault.Fault_GPCFOnWalk: 0b100011,
+}
+
+
 def EncodeLDFSC(statuscode: Fault, level: int) -> int:
-    """The 6-bit fault status code of long-descriptor formats, for levels 0 to 3."""
+    """The 6-bit fault status code of long-descriptor formats, for levels -1 to 3."""
+    if level == -1:
+        return _LDFSC_LEVEL_MINUS_1[statuscode]
     match statuscode:
         case Fault.Fault_AddressSize:
             return 0b000000 | level
@@ -139,32 +163,34 @@ def EncodeLDFSC(statuscode: Fault, level: int) -> int:
             raise ValueError("no fault to encode")
 
 
-def _gpc_syndrome(fault: FaultRecord) -> Syndrome:
+def _gpc_syndrome(fault: FaultRecord, scr: SCR_EL3) -> Syndrome:
     """``TakeGPCException``: EC 0x1E at EL3; S2PTW, NV2 and S1PTW are 0 without a second stage."""
     fetch = fault.access.acctype is AccessType.AccessType_IFETCH
     iss = EncodeGPCSC(fault.gpcf) << 14 | EncodeLDFSC(fault.statuscode, fault.level)
-    iss |= (1 << 20 if fetch else 0) | (1 << 6 if fault.write else 0)
+    iss |= (1 << 20 if fetch else 0) | (_WNR if fault.write else 0)
     # WnR is UNKNOWN for an atomic that meets an external abort.
-    unknown = 1 << 6 if fault.access.atomicop and IsExternalAbort(fault) else 0
+    unknown = _WNR if fault.access.atomicop and IsExternalAbort(fault) else 0
     rules = (Rule.GPT_FAULT_IS_GPC_EXCEPTION, Rule.GPCSC, Rule.ISS)
     return Syndrome(
-        el=EL.EL3, ec=EC_GPC, il=1, iss=iss, iss_known=_ISS_ALL & ~unknown, vector=VECTOR_SYNC_SPX, rules=rules
+        el=EL.EL3, ec=EC_GPC, il=1, iss=iss, iss_known=_ISS_ALL & ~unknown, vector=_vector(fault, scr), rules=rules
     )
 
 
-def _abort_syndrome(fault: FaultRecord, rules: tuple[Rule, ...]) -> Syndrome:
+def _abort_syndrome(fault: FaultRecord, scr: SCR_EL3, rules: tuple[Rule, ...]) -> Syndrome:
     """``AArch64_FaultSyndrome`` for an abort taken from EL3 to EL3."""
     fetch = fault.access.acctype is AccessType.AccessType_IFETCH
     iss = EncodeLDFSC(fault.statuscode, fault.level)
     known = _ISS_ALL
     if not fetch:
-        iss |= 1 << 6 if fault.write else 0
+        iss |= _WNR if fault.write else 0
     if IsExternalAbort(fault):
-        # SET [12:11], FnV [10] and EA [9] describe the error and are the implementation's to report; WnR is UNKNOWN
-        # for an atomic.
-        known &= ~(0b1111 << 9) & ~(1 << 6 if fault.access.atomicop else 0)
+        # EA classifies the error and is the implementation's to report; WnR is UNKNOWN for an atomic.
+        known &= ~_EA & ~(_WNR if fault.access.atomicop else 0)
+    if fault.statuscode is Fault.Fault_SyncExternal:
+        # SET too, but for this status code only: it is RES0 for all others, an abort on a walk included.
+        known &= ~_SET
     ec = EC_INSTRUCTION_ABORT_SAME if fetch else EC_DATA_ABORT_SAME
-    return Syndrome(el=EL.EL3, ec=ec, il=1, iss=iss, iss_known=known, vector=VECTOR_SYNC_SPX, rules=rules)
+    return Syndrome(el=EL.EL3, ec=ec, il=1, iss=iss, iss_known=known, vector=_vector(fault, scr), rules=rules)
 
 
 def encode_mfar(address: FullAddress) -> int:
@@ -176,15 +202,24 @@ def encode_mfar(address: FullAddress) -> int:
     return MFAR_EL3.of(NSE=space >> 1, NS=space & 1, FPA=address.address >> 12).value
 
 
-def AArch64_Abort(vaddress: int, fault: FaultRecord) -> ExceptionTaken:
-    """The exception that reports ``fault`` of an EL3 access to ``vaddress``.
+def AArch64_Abort(vaddress: int, fault: FaultRecord, scr: SCR_EL3 = _ROOT_SCR) -> ExceptionTaken:
+    """The exception that reports ``fault`` of an EL3 access to ``vaddress``; of ``scr``, EASE and GPF count.
 
-    MFAR_EL3 is UNKNOWN after an abort to EL3 that is no GPC exception; FAR_EL3 is not valid where ISS.FnV may be set.
+    MFAR_EL3 is UNKNOWN after an abort to EL3 that is no GPC exception.  Of a synchronous external abort this is the
+    form with a valid FAR; ``WithoutFAR`` gives the other one.
     """
     gpc = fault.gpcf.gpf is not GPCF.GPCF_None
-    if gpc and ReportAsGPCException(fault, el=EL.EL3, scr_gpf=False):
+    if gpc and ReportAsGPCException(fault, el=EL.EL3, scr_gpf=scr.GPF == 1):
         if fault.paddress is None:
             raise ValueError("a GPC fault carries the physical address that met it")
-        return ExceptionTaken(_gpc_syndrome(fault), far=vaddress, mfar=encode_mfar(fault.paddress))
-    syndrome = _abort_syndrome(fault, (Rule.GPF_AT_EL3, Rule.ISS) if gpc else ())
-    return ExceptionTaken(syndrome, far=None if IsExternalAbort(fault) else vaddress, mfar=None)
+        return ExceptionTaken(_gpc_syndrome(fault, scr), far=vaddress, mfar=encode_mfar(fault.paddress))
+    syndrome = _abort_syndrome(fault, scr, (Rule.GPF_AT_EL3, Rule.ISS) if gpc else ())
+    return ExceptionTaken(syndrome, far=vaddress, mfar=None)
+
+
+def WithoutFAR(abort: ExceptionTaken) -> ExceptionTaken:
+    """The same synchronous external abort with ISS.FnV = 1: FAR_ELx is not valid.
+
+    Source: DDI 0487, ESR_EL3, ISS encoding for Data and Instruction Aborts, FnV.
+    """
+    return replace(abort, syndrome=replace(abort.syndrome, iss=abort.syndrome.iss | _FNV), far=None)

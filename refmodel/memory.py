@@ -110,4 +110,6 @@ class Memory:
         """
         if self.map.lookup(address) is RegionKind.NOTHING:
             return PhysMemRetStatus.SyncExternal, 0
+        if size == 8 and not address.address & 7:
+            return PhysMemRetStatus.OK, self.read64(address.address)
         return PhysMemRetStatus.OK, int.from_bytes(self.read(address.address, size), "little")

@@ -12,6 +12,7 @@ from harness.probe.address_space import va_of
 from harness.probe.batch import Batch
 from harness.probe.records import Op, Record, RecordFlag, RegisterEntry, Status, World, sysreg_encoding
 from harness.targets.target import Layout, Target
+from refmodel.features import Features
 from refmodel.gpt.build import Geometry, GPTBuilder
 from refmodel.gpt.decode import GPT_NoAccess, GPTL0Size, GPTRange_512MB
 from refmodel.gpt.types import PGSe
@@ -62,7 +63,7 @@ def read_regime(target: Target, memory: Memory) -> EL3Regime:
         if descriptor & 0b11 == 0b11:
             table = descriptor & 0xFFFF_FFFF_F000
             memory.write(table, target.read_memory(table, _TABLE_BYTES))
-    return EL3Regime(ttbr0, tcr)
+    return EL3Regime(ttbr0, tcr, Features.from_id_registers(target.info.id_registers))
 
 
 def calibrate(target: Target, layout: Layout) -> Calibration:
@@ -85,7 +86,8 @@ def _prompt(target: Target, layout: Layout) -> bool:
 
     Table 0 (all Any) is in force for the batch, table 1 denies the test RAM and is set for one record at a time.
     """
-    geometry = Geometry(pgs=PGSe.PGS_64KB, pps=36, l0gptsz=GPTL0Size(GPCCR_EL3(target.info.id_registers["GPCCR_EL3"])))
+    # A protected size above every L0GPTSZ: a calibration stays away from corners.
+    geometry = Geometry(pgs=PGSe.PGS_64KB, pps=40, l0gptsz=GPTL0Size(GPCCR_EL3(target.info.id_registers["GPCCR_EL3"])))
     half = layout.tables.size // 2
     scratch = layout.test[0].base
     opened, closed = (GPTBuilder(geometry, base, half) for base in (layout.tables.base, layout.tables.base + half))

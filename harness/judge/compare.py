@@ -5,6 +5,7 @@ Also the words: outcomes and observations as decoded fields for a person, and th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.judge.stimulus import Stimulus
@@ -13,7 +14,7 @@ from harness.report.records import Outcome as ReportOutcome
 from refmodel.bits import Slice
 from refmodel.faults import EC_DATA_ABORT_SAME, EC_GPC, EC_INSTRUCTION_ABORT_SAME, EC_SERROR
 from refmodel.outcomes import AccessPerformed, Alternative, ExceptionTaken
-from refmodel.pas import PASpace
+from refmodel.pas import DecodePASpace
 from refmodel.rules import Rule
 
 _EC_NAMES = {
@@ -32,26 +33,32 @@ _ISS_MASK = (1 << 25) - 1
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A field that differs: its name, the rule that fixes it, the permitted and the observed value."""
+    """A field that differs: its name, the rule that fixes it (None: the outcome itself is another), and in words how.
+
+    ``text`` holds no address, so that equal deviations have equal texts.
+    """
 
     field: str
     rule: Rule | None
-    permitted: str
-    observed: str
+    text: str
+
+
+REPORT_FIELDS = frozenset({Rule.MFAR, Rule.FAR, Rule.ISS})
+"""Rules on one field of a report each: another value there says nothing against the rule that decided the outcome."""
 
 
 def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[Mismatch]:
     """Differences between a permitted outcome and what the probe saw; empty when the observation is in the set."""
     if isinstance(outcome, AccessPerformed):
-        return [] if not result.taken else [Mismatch("taken", None, "no exception", "exception")]
+        return [] if not result.taken else [Mismatch("taken", None, "exception where none is permitted")]
     if not result.taken:
-        return [Mismatch("taken", None, "exception", "no exception")]
+        return [Mismatch("taken", None, "no exception")]
     syndrome = outcome.syndrome
     found: list[Mismatch] = []
 
     def differs(field: str, rule: Rule | None, permitted: int, observed: int) -> None:
         if permitted != observed:
-            found.append(Mismatch(field, rule, f"{permitted:#x}", f"{observed:#x}"))
+            found.append(Mismatch(field, rule, f"{field}: permitted {permitted:#x}, observed {observed:#x}"))
 
     gpc = syndrome.ec == EC_GPC
     differs("exceptions", Rule.AVAILABILITY, 1, result.taken)
@@ -61,30 +68,65 @@ def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[M
     differs("IL", Rule.ISS, syndrome.il, Slice(result.esr, 25, 25))
     observed_iss = result.esr & _ISS_MASK
     if gpc and Slice(observed_iss, 19, 14) != Slice(syndrome.iss, 19, 14):
-        differs("GPCSC", Rule.GPCSC, Slice(syndrome.iss, 19, 14), Slice(observed_iss, 19, 14))
-    elif (observed_iss ^ syndrome.iss) & syndrome.iss_known:
-        differs("ISS", Rule.ISS, syndrome.iss, observed_iss & syndrome.iss_known)
+        found.append(Mismatch("GPCSC", Rule.GPCSC, _gpcsc_differs(syndrome.iss, observed_iss)))
+        # The rest of the ISS is compared all the same.
+        observed_iss = observed_iss & ~_GPCSC_MASK | syndrome.iss & _GPCSC_MASK
+    if (observed_iss ^ syndrome.iss) & syndrome.iss_known:
+        differs("ISS", Rule.ISS, syndrome.iss & syndrome.iss_known, observed_iss & syndrome.iss_known)
     differs("ISS2", Rule.ISS, 0, result.esr >> 32)
-    if outcome.far is not None:
-        differs("FAR", Rule.FAR, outcome.far, result.far)
-    if outcome.mfar is not None:
-        differs("MFAR", Rule.MFAR, outcome.mfar, result.mfar)
+    if outcome.far is not None and result.far != outcome.far:
+        found.append(Mismatch("FAR", Rule.FAR, _far_differs(outcome.far, result.far)))
+    if outcome.mfar is not None and result.mfar != outcome.mfar:
+        found.append(Mismatch("MFAR", Rule.MFAR, _mfar_differs(outcome, outcome.mfar, result.mfar)))
     return found
 
 
+def closest(alternatives: Sequence[Alternative], result: Result) -> tuple[Alternative, list[Mismatch]]:
+    """The permitted outcome that an observation outside the set comes closest to, and how it differs from it."""
+    compared = [(alternative, compare(alternative.outcome, result)) for alternative in alternatives]
+    return min(compared, key=lambda pair: (any(m.rule is None for m in pair[1]), len(pair[1])))
+
+
+def _gpcsc_differs(permitted: int, observed: int) -> str:
+    def words(iss: int) -> str:
+        return f"{_GPCSC.get(Slice(iss, 19, 15), f'GPCSC {Slice(iss, 19, 14):#08b}')}, level {Slice(iss, 14, 14)}"
+
+    where = _fsc_words(Slice(observed, 5, 0))
+    return f"GPCSC ({where}): permitted {words(permitted)}, observed {words(observed)}"
+
+
+def _far_differs(permitted: int, observed: int) -> str:
+    return "FAR_EL3 is " + ("the address's page only" if observed == permitted & ~_OFFSET else "another address")
+
+
+def _mfar_differs(outcome: ExceptionTaken, permitted: int, observed: int) -> str:
+    if permitted >> 62 != observed >> 62:
+        return f"MFAR_EL3 names the {_mfar_space(observed)} PAS instead of {_mfar_space(permitted)}"
+    if (permitted ^ observed) & ~_OFFSET:
+        return "MFAR_EL3 names another page"
+    if outcome.far is not None and observed & _OFFSET == outcome.far & _OFFSET:
+        return "MFAR_EL3[11:0] holds the low bits of the address instead of zero"
+    walk = outcome.syndrome.iss & 0b111100 == _FSC_WALK
+    return "MFAR_EL3[11:0] is not zero" + (" for a fault on a walk" if walk else "")
+
+
 _GPF_GPCSC = 0b0110
+_GPCSC_MASK = 0b111111 << 14
+_OFFSET = 0xFFF
+_FSC_WALK = 0b100100
 
 
-def broken_rules(alternative: Alternative, result: Result, deciding: Rule) -> tuple[Rule, ...]:
+def broken_rules(
+    alternative: Alternative, mismatches: Sequence[Mismatch], result: Result, deciding: Rule
+) -> tuple[Rule, ...]:
     """The rules that an observation other than ``alternative`` may break, the most likely first.
 
     ``deciding`` is the rule that decides between performed and faulting.  Where the fault itself is right and only a
     field of its report is wrong, it is that field's rule.
     """
     outcome = alternative.outcome
-    differences = compare(outcome, result)
-    if differences and all(difference.rule is not None for difference in differences):
-        return tuple(dict.fromkeys(d.rule for d in differences if d.rule is not None))
+    if all(difference.rule is not None for difference in mismatches):
+        return tuple(dict.fromkeys(d.rule for d in mismatches if d.rule is not None))
     if isinstance(outcome, ExceptionTaken) and result.taken:
         ec = Slice(result.esr, 31, 26)
         if outcome.syndrome.ec == EC_GPC and ec in (EC_DATA_ABORT_SAME, EC_INSTRUCTION_ABORT_SAME):
@@ -95,14 +137,14 @@ def broken_rules(alternative: Alternative, result: Result, deciding: Rule) -> tu
     return (deciding,)
 
 
-def signature(stimulus: Stimulus, alternative: Alternative, result: Result) -> str:
-    """A stable, address-free text for a deviation: the access, what is permitted, what was seen."""
-    permitted = _shape(alternative.outcome)
-    seen = _shape_of(result)
-    if permitted == seen and isinstance(alternative.outcome, ExceptionTaken):
-        wrong = [m.field for m in compare(alternative.outcome, result)]
-        seen += f", other {' and '.join(wrong)}" if wrong else ", other data"
-    return f"{stimulus.kind.title}: permitted {permitted}; observed {seen}"
+def signature(stimulus: Stimulus, alternative: Alternative, mismatches: Sequence[Mismatch], result: Result) -> str:
+    """A stable, address-free text for a deviation.
+
+    Where only fields of the report differ, it says how; else the access, what is permitted, and what was seen.
+    """
+    if mismatches and all(mismatch.rule is not None for mismatch in mismatches):
+        return "; ".join(mismatch.text for mismatch in mismatches)
+    return f"{stimulus.kind.title}: permitted {_shape(alternative.outcome)}; observed {_shape_of(result)}"
 
 
 def _shape(outcome: AccessPerformed | ExceptionTaken) -> str:
@@ -127,17 +169,25 @@ def decode_esr(esr: int) -> str:
         parts.append(f"{kind}, level {Slice(iss, 14, 14)}")
         parts += ["on a fetch"] * Slice(iss, 20, 20) + ["on a stage 2 walk"] * Slice(iss, 21, 21)
     if ec in (EC_GPC, EC_DATA_ABORT_SAME, EC_INSTRUCTION_ABORT_SAME):
-        fsc = Slice(iss, 5, 0)
-        levelled = _FSC_LEVELLED.get(fsc >> 2)
-        parts.append(_FSC.get(fsc) or (f"{levelled} {fsc & 3}" if levelled else f"FSC {fsc:#08b}"))
+        parts.append(_fsc_words(Slice(iss, 5, 0)))
         parts.append("write" if Slice(iss, 6, 6) else "not a write")
     return "; ".join(parts)
+
+
+def _fsc_words(fsc: int) -> str:
+    levelled = _FSC_LEVELLED.get(fsc >> 2)
+    return _FSC.get(fsc) or (f"{levelled} {fsc & 3}" if levelled else f"FSC {fsc:#08b}")
+
+
+def _mfar_space(mfar: int) -> str:
+    """The address space in MFAR_EL3: NS is bit 63, NSE bit 62."""
+    return DecodePASpace(Slice(mfar, 62, 62), Slice(mfar, 63, 63)).short
 
 
 def decode_mfar(mfar: int) -> str:
     """An MFAR_EL3 value in words."""
     low = f", low bits {mfar & 0xFFF:#x} should be zero" if mfar & 0xFFF else ""
-    return f"{PASpace(mfar >> 62).short} PAS page {Slice(mfar, 55, 12) << 12:#x}{low}"
+    return f"{_mfar_space(mfar)} PAS page {Slice(mfar, 55, 12) << 12:#x}{low}"
 
 
 def report_permitted(alternative: Alternative) -> ReportOutcome:

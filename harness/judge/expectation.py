@@ -3,9 +3,9 @@
 Within one state of registers, tables and possible cached entries the permitted set of an access depends on the page it
 names and on its access descriptor, not on the offset in the page: every check is per granule, which is 4 KB at least,
 FAR_ELx is the virtual address itself and MFAR_EL3 names a page.  Two more facts save work where nothing stale is
-cached: a stage-1 leaf of 1 GB translates all its addresses alike, and how a check's outcome is reported depends on the
-outcome and the access, not on the address.  Nothing else is assumed; ``harness/tests/test_judge_expectation.py`` holds
-all of this against the model, probe by probe.
+cached: a stage-1 leaf of 1 GB translates all its addresses alike, or refuses them alike, and how a check's outcome is
+reported depends on the outcome, the address space and the access, not on the address.  Nothing else is assumed;
+``harness/tests/test_judge_expectation.py`` holds all of this against the model, probe by probe.
 """
 
 from __future__ import annotations
@@ -14,26 +14,32 @@ from dataclasses import dataclass, field, replace
 
 from harness.judge.stimulus import Stimulus
 from refmodel.access import PermittedOutcomes, PEState
+from refmodel.bits import Slice
 from refmodel.choices import Chooser
-from refmodel.faults import encode_mfar
-from refmodel.gpt.cache import PossibleGPT
+from refmodel.gpt.cache import Checked, PossibleGPT
 from refmodel.gpt.types import GPCFRecord
 from refmodel.memory import RegionKind
 from refmodel.observe import Observer
-from refmodel.outcomes import AccessPerformed, Alternative, ExceptionTaken, Permitted
-from refmodel.pas import FullAddress
+from refmodel.outcomes import AccessPerformed, Alternative, ExceptionTaken, Permitted, Syndrome
+from refmodel.pas import EL, FullAddress, PASpace
 from refmodel.rules import Rule
+from refmodel.sysregs import MFAR_EL3
 from refmodel.translation.el3 import S1Translate, Translated
 
 _PAGE_BITS = 12
 _LEAF_BITS = 30
 _LEAF_LEVEL = 1
 _ISS_MASK = (1 << 25) - 1
+_MFAR_PAGE = MFAR_EL3.FPA.mask
 
 
 @dataclass(slots=True)
 class CompiledException:
-    """An exception as masks and values: ``(esr ^ value) & mask == 0``; ``far_is_va`` and ``mfar`` None = UNKNOWN."""
+    """An exception as masks and values: ``(esr ^ value) & mask == 0``.
+
+    ``far_is_va`` False and ``mfar`` None stand for UNKNOWN.  With ``mfar_of_output`` the page that the access is
+    translated to has yet to be added to ``mfar``, which then holds the address space alone.
+    """
 
     value: int
     mask: int
@@ -41,10 +47,25 @@ class CompiledException:
     target_el: int
     far_is_va: bool
     mfar: int | None
+    mfar_of_output: bool
     rules: tuple[Rule, ...]
     reason: str
     weak: bool
     hits: int = 0
+
+    def mfar_for(self, pa: int) -> int | None:
+        """MFAR_EL3 when the access is translated to ``pa``; None where it is UNKNOWN."""
+        return self.mfar | pa & _MFAR_PAGE if self.mfar_of_output and self.mfar is not None else self.mfar
+
+    def alternative(self, stimulus: Stimulus) -> Alternative:
+        """The permitted outcome for a stimulus, as the model would give it."""
+        syndrome = Syndrome(
+            el=EL(self.target_el), ec=Slice(self.value, 31, 26), il=Slice(self.value, 25, 25),
+            iss=self.value & _ISS_MASK, iss_known=self.mask & _ISS_MASK, vector=self.vector,
+        )  # fmt: skip
+        far = stimulus.va if self.far_is_va else None
+        outcome = ExceptionTaken(syndrome, far=far, mfar=self.mfar_for(stimulus.pa))
+        return Alternative(outcome, self.rules, self.reason, self.weak)
 
 
 @dataclass(slots=True)
@@ -56,34 +77,33 @@ class CompiledPerformed:
     weak: bool
     hits: int = 0
 
+    def alternative(self, stimulus: Stimulus) -> Alternative:
+        """The permitted outcome, as the model would give it; the same for every stimulus."""
+        return Alternative(AccessPerformed(), self.rules, self.reason, self.weak)
+
 
 @dataclass(slots=True)
 class Expectation:
-    """The permitted set of one page and access: whether it may be performed, and the exceptions it may take."""
+    """The permitted set of an access; ``alternatives`` in the model's order, the one with nothing cached first."""
 
-    performed: CompiledPerformed | None
-    exceptions: tuple[CompiledException, ...]
+    alternatives: tuple[CompiledPerformed | CompiledException, ...]
+    performed: CompiledPerformed | None = field(init=False)
+    exceptions: tuple[CompiledException, ...] = field(init=False)
 
-    @property
-    def alternatives(self) -> tuple[CompiledPerformed | CompiledException, ...]:
-        """Every permitted outcome."""
-        return self.exceptions if self.performed is None else (self.performed, *self.exceptions)
+    def __post_init__(self) -> None:
+        self.performed = next((a for a in self.alternatives if isinstance(a, CompiledPerformed)), None)
+        self.exceptions = tuple(a for a in self.alternatives if isinstance(a, CompiledException))
 
 
 def compile_permitted(permitted: Permitted, va: int) -> Expectation:
     """Compile a permitted set computed for ``va``; ValueError if FAR is neither ``va`` nor UNKNOWN."""
-    performed: CompiledPerformed | None = None
-    exceptions: list[CompiledException] = []
-    for alternative in permitted.alternatives:
-        outcome = alternative.outcome
-        if isinstance(outcome, AccessPerformed):
-            performed = CompiledPerformed(alternative.rules, alternative.reason, alternative.weak)
-        else:
-            exceptions.append(_compile_exception(alternative, outcome, va))
-    return Expectation(performed, tuple(exceptions))
+    return Expectation(tuple(_compile(alternative, va) for alternative in permitted.alternatives))
 
 
-def _compile_exception(alternative: Alternative, outcome: ExceptionTaken, va: int) -> CompiledException:
+def _compile(alternative: Alternative, va: int) -> CompiledPerformed | CompiledException:
+    outcome = alternative.outcome
+    if isinstance(outcome, AccessPerformed):
+        return CompiledPerformed(alternative.rules, alternative.reason, alternative.weak)
     if outcome.far not in (None, va):
         raise ValueError(f"FAR {outcome.far} is not the access's virtual address {va:#x}")
     syndrome = outcome.syndrome
@@ -94,6 +114,7 @@ def _compile_exception(alternative: Alternative, outcome: ExceptionTaken, va: in
         target_el=syndrome.el.value,
         far_is_va=outcome.far is not None,
         mfar=outcome.mfar,
+        mfar_of_output=False,
         rules=alternative.rules,
         reason=alternative.reason,
         weak=alternative.weak,
@@ -108,14 +129,16 @@ class Expectations:
     gpt: PossibleGPT
     _memo: dict[int, Expectation] = field(default_factory=dict)
     _used: list[Expectation] = field(default_factory=list)
-    _leaves: dict[tuple[int, int], Translated | None] = field(default_factory=dict)
-    _reports: dict[tuple[GPCFRecord, int], tuple[Expectation, int]] = field(default_factory=dict)
+    _leaves: dict[tuple[int, int], Translated | Expectation | None] = field(default_factory=dict)
+    _reports: dict[tuple[GPCFRecord, int, PASpace], tuple[Expectation, int]] = field(default_factory=dict)
+    _shared: dict[tuple[GPCFRecord, int, PASpace, tuple[Rule, ...]], Expectation] = field(default_factory=dict)
 
     def changed(self) -> None:
         """Registers, tables or cached entries changed: nothing computed so far holds any longer."""
         self._memo.clear()
         self._leaves.clear()
         self._reports.clear()
+        self._shared.clear()
 
     def of(self, stimulus: Stimulus) -> Expectation:
         """The permitted set of a stimulus."""
@@ -123,57 +146,80 @@ class Expectations:
         found = self._memo.get(key)
         if found is None:
             found = self._memo[key] = self._by_leaf(stimulus) or self._computed(stimulus)
-            self._used.append(found)
         return found
 
     def _computed(self, stimulus: Stimulus) -> Expectation:
-        return compile_permitted(PermittedOutcomes(self.pe, self.gpt, stimulus.va, stimulus.kind.access), stimulus.va)
+        permitted = PermittedOutcomes(self.pe, self.gpt, stimulus.va, stimulus.kind.access)
+        return self._use(compile_permitted(permitted, stimulus.va))
+
+    def _use(self, made: Expectation) -> Expectation:
+        self._used.append(made)
+        return made
 
     def _by_leaf(self, stimulus: Stimulus) -> Expectation | None:
         """The expectation from the gigabyte's translation and the granule's check; None where that is not enough."""
         if self.gpt.stale:
             return None
         leaf = self._leaf(stimulus)
-        if leaf is None:
-            return None
+        if leaf is None or isinstance(leaf, Expectation):
+            return leaf
         offset = stimulus.va & (1 << _LEAF_BITS) - 1
         address = FullAddress(leaf.address.paspace, leaf.address.address >> _LEAF_BITS << _LEAF_BITS | offset)
+        if address.address != stimulus.pa:
+            raise ValueError(
+                f"the model translates VA {stimulus.va:#x} to {address}, the stimulus says {stimulus.pa:#x}"
+            )
         if self.pe.memory.map.lookup(address) is RegionKind.NOTHING:
             return None
         checked = self.gpt.checked(address)
-        key = (checked.options[0].value, stimulus.kind.number)
-        report = self._reports.get(key)
-        if report is None:
-            first = self._computed(stimulus)
-            # The rules of the check come first, those of its report after them.
-            report = self._reports[key] = (first, len(checked.rules))
-            return first
-        pattern, known = report
-        return _adapt(pattern, known, checked.rules, address)
+        record, kind = checked.options[0].value, stimulus.kind.number
+        shared = self._shared.get((record, kind, address.paspace, checked.rules))
+        if shared is None:
+            shared = self._share(stimulus, address, checked)
+        return shared
 
-    def _leaf(self, stimulus: Stimulus) -> Translated | None:
+    def _share(self, stimulus: Stimulus, address: FullAddress, checked: Checked) -> Expectation:
+        """An expectation for every granule whose check has this outcome and fires these rules."""
+        record, kind = checked.options[0].value, stimulus.kind.number
+        key = (record, kind, address.paspace)
+        if key not in self._reports:
+            permitted = PermittedOutcomes(self.pe, self.gpt, stimulus.va, stimulus.kind.access)
+            # The rules of the check come first, those of its report after them.
+            self._reports[key] = (compile_permitted(permitted, stimulus.va), len(checked.rules))
+        pattern, known = self._reports[key]
+        shared = self._use(Expectation(tuple(_of_output(a, known, checked.rules) for a in pattern.alternatives)))
+        self._shared[*key, checked.rules] = shared
+        return shared
+
+    def _leaf(self, stimulus: Stimulus) -> Translated | Expectation | None:
+        """The gigabyte's leaf, or what an access to it meets instead; None where a level 2 table decides."""
         key = (stimulus.va >> _LEAF_BITS, stimulus.kind.number)
         if key not in self._leaves:
-            choose = Chooser()
-
-            def check(address: FullAddress, observe: Observer) -> GPCFRecord:
-                return self.gpt.check(address, choose, observe)
-
-            _, leaf = S1Translate(self.pe.regime, check, self.pe.memory, stimulus.va, stimulus.kind.access)
-            self._leaves[key] = leaf if leaf is not None and leaf.level == _LEAF_LEVEL else None
+            self._leaves[key] = self._walk(stimulus)
         return self._leaves[key]
 
+    def _walk(self, stimulus: Stimulus) -> Translated | Expectation | None:
+        choose = Chooser()
+
+        def check(address: FullAddress, observe: Observer) -> GPCFRecord:
+            return self.gpt.check(address, choose, observe)
+
+        fault, leaf = S1Translate(self.pe.regime, check, self.pe.memory, stimulus.va, stimulus.kind.access)
+        if leaf is not None:
+            return leaf if leaf.level == _LEAF_LEVEL else None
+        return self._computed(stimulus) if fault.level <= _LEAF_LEVEL else None
+
     def drain(self) -> list[Expectation]:
-        """Every expectation used since the last call, with its hit counts."""
+        """Every expectation made since the last call, with its hit counts."""
         used, self._used = self._used, []
         return used
 
 
-def _adapt(pattern: Expectation, known: int, rules: tuple[Rule, ...], address: FullAddress) -> Expectation:
-    """The expectation of another granule whose check has the same outcome: its own rules, its own MFAR."""
-    if pattern.performed is not None:
-        performed = pattern.performed
-        return Expectation(CompiledPerformed(rules + performed.rules[known:], performed.reason, performed.weak), ())
-    (exception,) = pattern.exceptions
-    mfar = None if exception.mfar is None else encode_mfar(address)
-    return Expectation(None, (replace(exception, rules=rules + exception.rules[known:], mfar=mfar, hits=0),))
+def _of_output(
+    made: CompiledPerformed | CompiledException, known: int, rules: tuple[Rule, ...]
+) -> CompiledPerformed | CompiledException:
+    """The same outcome for whichever granule: the rules of its own check, and its own page in MFAR_EL3."""
+    if isinstance(made, CompiledPerformed):
+        return replace(made, rules=rules + made.rules[known:])
+    space = None if made.mfar is None else made.mfar & ~_MFAR_PAGE
+    return replace(made, rules=rules + made.rules[known:], mfar=space, mfar_of_output=True)

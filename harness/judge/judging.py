@@ -8,15 +8,18 @@ from dataclasses import dataclass
 
 from harness.errors import TargetProtocolError
 from harness.judge import cases, compare
-from harness.judge.expectation import CompiledException, Expectation, Expectations, compile_permitted
+from harness.judge.expectation import CompiledException, CompiledPerformed, Expectation, Expectations, compile_permitted
 from harness.judge.scene import Invalidate, Item, Scene, TableWrite, Under
 from harness.judge.stimulus import WRITING, Kind, Performed, Stimulus, perform
 from harness.judge.tally import Tally
 from harness.probe.records import RecordFlag, Result, Status, World
 from harness.report.records import FailingCase
 from refmodel.access import PermittedOutcomes, PEState
+from refmodel.bits import Slice
+from refmodel.faults import EC_GPC, EC_SERROR
 from refmodel.gpt.cache import PossibleGPT
 from refmodel.gpt.types import GPCState
+from refmodel.memory import RegionKind
 from refmodel.outcomes import Alternative
 from refmodel.pas import PASpace
 from refmodel.rules import Rule
@@ -28,6 +31,8 @@ REPORTING = frozenset(
 """Rules about how an outcome is reported or where it is looked up: never the one that decides it."""
 
 _LANE = 16
+_PAGE_BITS = 12
+_FSC_SYNC_EXTERNAL = 0b010000
 
 
 def deciding_rule(alternative: Alternative) -> Rule:
@@ -53,27 +58,45 @@ class Bench:
     around: cases.Circumstances
 
 
+class SceneState:
+    """What the model knows of a scene: the GPT that may be in force, and what has been computed under it so far.
+
+    It serves further batches of the same scene as long as none of them changes a table: a batch starts and ends with
+    an invalidation.
+    """
+
+    def __init__(self, pe: PEState, scene: Scene, gpc: GPCState) -> None:
+        self.scene = scene
+        self.gpt = PossibleGPT(gpc, pe.memory)
+        self.expectations = Expectations(pe, self.gpt)
+
+
 class BatchJudge:
     """One batch's judgement, from results to tally; the model's memory follows the target's."""
 
-    def __init__(self, bench: Bench, scene: Scene, gpc: GPCState, tally: Tally, batch: str = "") -> None:
+    def __init__(self, bench: Bench, state: SceneState, tally: Tally, batch: str = "") -> None:
         self._bench = bench
-        self._scene = scene
+        self._scene = state.scene
         self._tally = tally
         self._batch = batch
-        self._gpt = PossibleGPT(gpc, bench.pe.memory)
-        self._expectations = Expectations(bench.pe, self._gpt)
+        self._gpt = state.gpt
+        self._expectations = state.expectations
         self._touched: dict[int, tuple[int, Stimulus, bool]] = {}
         self._hits: Counter[tuple[tuple[Rule, ...], bool]] = Counter()
+        self._pages: set[int] = set()
+        """Pages (PA >> 12) accessed since the last invalidation, kept only where a stimulus asks for it."""
 
     def judge(self, items: Sequence[Item], results: Sequence[Result]) -> None:
         """Judge every result against its item; TargetProtocolError when one was not run."""
         of = self._expectations.of
+        pages = self._pages if any(isinstance(item, Under) for item in items) else None
         for index, (item, result) in enumerate(zip(items, results, strict=True)):
             if result.status != Status.DONE:
                 raise TargetProtocolError(f"record {index} of {self._scene.title}: status {result.status}, not DONE")
             if isinstance(item, Stimulus):
                 self._one(item, result, of(item), self._gpt, index)
+                if pages is not None:
+                    pages.add(item.pa >> _PAGE_BITS)
             elif isinstance(item, Under):
                 self._under(item, result, index)
             else:
@@ -93,13 +116,16 @@ class BatchJudge:
                     performed.hits += 1
                 return
         else:
-            if stimulus.kind in WRITING:
+            if stimulus.kind in WRITING and self._is_ram(stimulus.pa):
                 self._touched.setdefault(stimulus.pa, (index, stimulus, False))
             for exception in expectation.exceptions:
                 if matches(exception, stimulus, result):
                     exception.hits += 1
                     return
-        self._deviates(stimulus, result, gpt, index)
+        self._deviates(stimulus, result, expectation, gpt, index)
+
+    def _is_ram(self, pa: int) -> bool:
+        return self._bench.pe.memory.map.lookup_any(pa) is RegionKind.RAM
 
     def _effect(self, stimulus: Stimulus, result: Result, index: int) -> bool:
         """Check the data that a performed access returned, and let the model's memory follow; False on wrong data."""
@@ -129,11 +155,13 @@ class BatchJudge:
         gpt.stale = () if item.flags & RecordFlag.TLBI_BEFORE else self._gpt.stale
         gpc = GPCState(item.gpccr or gpt.gpc.gpccr, item.gptbr or gpt.gpc.gptbr, gpt.gpc.features)
         gpt.set_registers(gpc)
+        page = item.stimulus.pa >> _PAGE_BITS
         if item.flags & RecordFlag.TLBI_AFTER_REGS:
             gpt.invalidate_all()
-        elif item.flags & RecordFlag.TLBI_BEFORE and self._bench.prompt:
-            page = item.stimulus.pa >> 12
+        elif self._bench.prompt and (item.flags & RecordFlag.TLBI_BEFORE or page not in self._pages):
             gpt.untouched = frozenset((space, page) for space in PASpace)
+        # The probe invalidates when it has put the registers back.
+        self._pages.clear()
         permitted = PermittedOutcomes(self._bench.pe, gpt, item.stimulus.va, item.stimulus.kind.access)
         expectation = compile_permitted(permitted, item.stimulus.va)
         self._one(item.stimulus, result, expectation, gpt, index)
@@ -148,32 +176,60 @@ class BatchJudge:
                 self._gpt.write(pa, value.to_bytes(8, "little"))
             case Invalidate():
                 self._gpt.invalidate_all()
+                self._pages.clear()
         self._expectations.changed()
 
     def _count(self, expectation: Expectation) -> None:
-        several = len(expectation.alternatives) > 1
+        # Permitted side by side with nothing cached: left to the implementation, a choice that a part makes once.
+        choices = [a for a in expectation.alternatives if Rule.CACHED not in a.rules and is_external_abort(a)]
         for alternative in expectation.alternatives:
             if alternative.hits:
                 self._hits[alternative.rules, alternative.weak] += alternative.hits
-                # What a cache holds differs from access to access; only what the part decides is a choice of the part.
-                if several and Rule.CACHED not in alternative.rules:
+                if len(choices) > 1 and alternative in choices:
                     self._tally.choice("external abort", alternative.reason or "synchronous", alternative.hits)
 
-    def _deviates(self, stimulus: Stimulus, result: Result, gpt: PossibleGPT, index: int) -> None:
-        """The observation is outside the permitted set: find the rule it speaks against."""
-        permitted = PermittedOutcomes(self._bench.pe, gpt, stimulus.va, stimulus.kind.access, trace=True)
-        first = permitted.alternatives[0]
-        rules = self._tally.speaks_against(compare.broken_rules(first, result, deciding_rule(first)))
-        signature = compare.signature(stimulus, first, result)
+    def _deviates(
+        self, stimulus: Stimulus, result: Result, expectation: Expectation, gpt: PossibleGPT, index: int
+    ) -> None:
+        """The observation is outside the permitted set: find the rules it speaks against."""
+        nearest, mismatches = compare.closest([a.alternative(stimulus) for a in expectation.alternatives], result)
+        against = self._against(stimulus, nearest, mismatches, result)
+        rules = tuple(dict.fromkeys(rule.value for rule, _ in against))
+        signature = "; ".join(dict.fromkeys(text for _, text in against))
 
         def case(waiver: str) -> FailingCase:
+            # Only a case that is kept needs the model's steps in words.
+            permitted = PermittedOutcomes(self._bench.pe, gpt, stimulus.va, stimulus.kind.access, trace=True)
             return cases.deviation(
-                self._scene, stimulus, result, permitted, rules=tuple(rule.value for rule in rules),
-                signature=signature, index=index, batch=self._batch, waiver=waiver, around=self._bench.around,
+                self._scene, stimulus, result, permitted, rules=rules, signature=signature, index=index,
+                batch=self._batch, waiver=waiver, around=self._bench.around,
             )  # fmt: skip
 
-        for rule in rules:
-            self._tally.fail(rule, signature, case)
+        for rule, text in against:
+            self._tally.fail(rule, text, case)
+
+    def _against(
+        self, stimulus: Stimulus, nearest: Alternative, mismatches: Sequence[compare.Mismatch], result: Result
+    ) -> list[tuple[Rule, str]]:
+        """The rules that the mismatches speak against, each with its own signature.
+
+        A field of the report that is wrong speaks against that field's rule and no other; where nothing else differs,
+        the rules that decided the outcome have been seen to hold.
+        """
+        fields = [m for m in mismatches if m.rule in compare.REPORT_FIELDS]
+        rest = [m for m in mismatches if m.rule not in compare.REPORT_FIELDS]
+        if any(m.rule is None for m in rest):
+            # Another outcome altogether: its report is not compared field by field.
+            fields, rest = [], list(mismatches)
+        against = [(m.rule, m.text) for m in fields if m.rule is not None]
+        if rest:
+            broken = compare.broken_rules(nearest, rest, result, deciding_rule(nearest))
+            signature = compare.signature(stimulus, nearest, rest, result)
+            against += [(rule, signature) for rule in self._tally.speaks_against(broken)]
+        else:
+            wrong = {rule for rule, _ in against}
+            self._hits[tuple(rule for rule in nearest.rules if rule not in wrong), nearest.weak] += 1
+        return against
 
     def _wrong_data(
         self, rule: Rule, signature: str, stimulus: Stimulus, expected: dict[str, str], observed: dict[str, str],
@@ -206,13 +262,21 @@ class BatchJudge:
         self._tally.count((Rule.PERMITTED_ACCESS_EFFECT,), performed, weak=False)
 
 
+def is_external_abort(alternative: CompiledPerformed | CompiledException) -> bool:
+    """Whether it reports an external abort that the access itself met, not one on a walk or on a GPT fetch."""
+    if isinstance(alternative, CompiledPerformed):
+        return False
+    ec = Slice(alternative.value, 31, 26)
+    return ec == EC_SERROR or (ec != EC_GPC and Slice(alternative.value, 5, 0) == _FSC_SYNC_EXTERNAL)
+
+
 def matches(exception: CompiledException, stimulus: Stimulus, result: Result) -> bool:
     """Whether an observation is exactly this exception, as far as it is not UNKNOWN."""
     return (
         (result.esr ^ exception.value) & exception.mask == 0
         and result.taken == 1
         and (not exception.far_is_va or result.far == stimulus.va)
-        and (exception.mfar is None or result.mfar == exception.mfar)
+        and (exception.mfar is None or result.mfar == exception.mfar_for(stimulus.pa))
         and result.vector == exception.vector
         and result.target_el == exception.target_el
     )

@@ -34,7 +34,9 @@ class Scene:
 class Under:
     """A stimulus under its own GPCCR_EL3/GPTBR_EL3, put back (and invalidated) after it.
 
-    ``flags``: TLBI_BEFORE leaves nothing cached from before the change except what the probe itself uses.
+    ``flags``: TLBI_BEFORE leaves nothing cached from before the change except what the probe itself uses.  Without it
+    a stimulus just before, to another page of the same gigabyte, leaves the translation tables' granules cached, and
+    the check of the output alone meets the new registers.
     """
 
     stimulus: Stimulus

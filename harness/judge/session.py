@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from harness.errors import TargetError
+from harness.errors import MisuseError, TargetError
 from harness.judge import cases
 from harness.judge.calibration import calibrate, read_regime, register_entry
-from harness.judge.judging import BatchJudge, Bench
+from harness.judge.judging import BatchJudge, Bench, SceneState
 from harness.judge.scene import Invalidate, Item, Scene, TableWrite, Under
-from harness.judge.stimulus import RET, Kind, Stimulus
+from harness.judge.stimulus import RET, WRITING, Kind, Stimulus
 from harness.judge.tally import Tally
 from harness.probe.address_space import MemoryType, Windows, va_of
-from harness.probe.batch import Batch, pool_pointer
-from harness.probe.records import RESULT, Op, Record, RegisterEntry, World
+from harness.probe.batch import Batch, decode_results, pool_pointer
+from harness.probe.records import Op, Record, RegisterEntry, World
 from harness.report.records import FailingCase
 from harness.report.records import Outcome as ReportOutcome
 from harness.targets.target import Target
@@ -26,6 +26,9 @@ from refmodel.gpt.types import GPCState
 from refmodel.memory import Memory, MemoryMap, Region, RegionKind
 from refmodel.rules import Rule
 from refmodel.sysregs import GPCCR_EL3
+
+_CULPRITS = 2
+"""So many stimuli of a scene may take the target down before the scene itself is given up."""
 
 StoreBatch = Callable[[bytes, bytes, Sequence[tuple[int, bytes]], str], str]
 """(batch image, result bytes, memory writes before it, title) -> name under which the raw batch is kept."""
@@ -56,7 +59,9 @@ class Session:
         self.calibration = calibrate(self.target, layout)
         scratch = layout.test[0].base
         self.memory.write(scratch, self.target.read_memory(scratch, 16))
+        self._own = (*layout.probe, layout.tables)
         self._dirty: dict[int, int] = {}
+        self._state: SceneState | None = None
 
     def restart(self) -> None:
         """Power-cycle the target after it was lost, and begin again with the state of a fresh machine."""
@@ -86,10 +91,12 @@ class Session:
         """Set the scene, run the items as one batch, judge every stimulus into ``tally``.
 
         A target that is lost is power-cycled and asked once more.  A second loss at the same item is a failure of
-        AVAILABILITY, and the rest runs without it; a loss that cannot be pinned to an item is raised.
+        AVAILABILITY, and the rest runs without it; when another item goes the same way, it is the scene that takes the
+        target down, and the rest is given up.  A loss that cannot be pinned to an item is raised.
         """
         remaining = list(items)
         suspect: int | None = None
+        culprits = 0
         while remaining:
             try:
                 self._run_once(scene, remaining, tally)
@@ -105,12 +112,17 @@ class Session:
                     raise
                 self._report_lost(scene, remaining.pop(at), error, tally)
                 suspect = None
+                culprits += 1
+                if culprits == _CULPRITS and remaining:
+                    tally.unjudged.append(f"{len(remaining)} more stimuli of {scene.title!r} were not sent")
+                    return
 
     def _report_lost(self, scene: Scene, item: Item, error: TargetError, tally: Tally) -> None:
         stimulus = _stimulus_of(item)
         text = cases.scene_lines(scene, stimulus) if stimulus else {"scene": scene.title, "item": repr(item)}
         evidence = error.evidence
-        signature = f"target lost twice at the same stimulus: {evidence.exit_status or 'no answer'}"
+        last_words = f" ({evidence.last_words[-1]})" if evidence.last_words else ""
+        signature = f"{scene.title}: the target is lost, {evidence.exit_status or 'no answer'}{last_words}"
 
         def case(waiver: str) -> FailingCase:
             return FailingCase(
@@ -128,17 +140,21 @@ class Session:
             )
 
         tally.stimuli += 1
+        tally.unjudged.append(f"a stimulus of {scene.title!r} takes the target down")
         tally.fail(Rule.AVAILABILITY, signature, case)
 
     def _run_once(self, scene: Scene, items: Sequence[Item], tally: Tally) -> None:
-        writes = self._prepare(scene, items)
-        batch = self._batch(scene, items)
-        results = self.target.run(batch)
+        state = self._state_of(scene)
+        writes = self._prepare(scene, items, set_up=state is not self._state)
+        # Kept only when the batch ends well and changes no table.
+        self._state = None
+        encoded = self._batch(scene, items).encode()
+        raw = self.target.run_encoded(encoded)
         name = ""
         if self._store is not None:
-            raw = b"".join([RESULT.pack(*result) for result in results])
-            name = self._store(batch.encode().image, raw, writes, scene.title)
+            name = self._store(encoded.image, raw, writes, scene.title)
             tally.batches.append(name)
+        results = decode_results(raw, encoded.count)
         around = cases.Circumstances(
             reproduce=self.reproduce, stage="probe", console=lambda: self.target.console_tail(20)
         )
@@ -149,25 +165,49 @@ class Session:
             read_memory=self.target.read_memory,
             around=around,
         )
+        BatchJudge(bench, state, tally, name).judge(items, results)
+        tally.count((Rule.AVAILABILITY,), len(items), weak=False)
+        if not any(isinstance(item, TableWrite | Invalidate) for item in items):
+            self._state = state
+
+    def _state_of(self, scene: Scene) -> SceneState:
+        """The state of the last scene if this is the same and nothing is to be written under it, else a new one."""
+        if self._state is not None and self._state.scene is scene and not self.windows.pending:
+            return self._state
         # L0GPTSZ is read-only: whatever is written, the machine's value is in force.
         gpc = GPCState(scene.gpccr.replace(L0GPTSZ=self.l0gptsz), scene.gptbr, self.features)
-        BatchJudge(bench, scene, gpc, tally, name).judge(items, results)
-        tally.count((Rule.AVAILABILITY,), len(items), weak=False)
+        return SceneState(self.pe, scene, gpc)
 
-    def _prepare(self, scene: Scene, items: Sequence[Item]) -> list[tuple[int, bytes]]:
-        """Memory writes before the batch: former tables cleared, tables, window descriptors, RET instructions."""
-        writes = [(pa, bytes(length)) for pa, length in self._dirty.items()]
-        self._dirty = {pa: len(data) for pa, data in scene.tables}
-        writes += [*scene.tables, *self.windows.pending]
-        self.windows.pending.clear()
-        ram = self.memory.map
-        fetched = {s.pa: s for s in map(_stimulus_of, items) if s is not None and s.kind is Kind.FETCH}
+    def _prepare(self, scene: Scene, items: Sequence[Item], *, set_up: bool) -> list[tuple[int, bytes]]:
+        """Write what the batch needs: tables, window descriptors, RET instructions; former tables are cleared.
+
+        The answer is all of it, also what is still there from the batch before: a stored batch stands for itself.
+        """
+        stimuli = [s for s in map(_stimulus_of, items) if s is not None]
+        self._stay_inside(stimuli)
+        writes: list[tuple[int, bytes]] = []
+        if set_up:
+            writes += [(pa, bytes(length)) for pa, length in self._dirty.items()]
+            self._dirty = {pa: len(data) for pa, data in scene.tables}
+            writes += [*scene.tables, *self.windows.pending]
+            self.windows.pending.clear()
         ret = RET.to_bytes(4, "little")
-        answering = (pa for pa in sorted(fetched) if ram.lookup_any(pa) is RegionKind.RAM)
-        writes += [(pa, ret) for pa in answering]
-        for pa, data in writes:
+        fetched = sorted({s.pa for s in stimuli if s.kind is Kind.FETCH})
+        _keep_code(stimuli, fetched)
+        code = [(pa, ret) for pa in fetched if self.memory.map.lookup_any(pa) is RegionKind.RAM]
+        for pa, data in (*writes, *code):
             self.write(pa, data)
-        return writes
+        return [*(writes or scene.tables), *code]
+
+    def _stay_inside(self, stimuli: Sequence[Stimulus]) -> None:
+        """MisuseError for an access to what the probe or the harness needs: it would be judged by what it destroys."""
+        for window in self._own:
+            for stimulus in stimuli:
+                if window.base <= stimulus.pa < window.end and stimulus.kind in WRITING:
+                    raise MisuseError(
+                        f"a {stimulus.kind.title} to {stimulus.pa:#x} would change memory that the probe or its tables "
+                        f"need; use an address in {self.target.info.layout.test}"
+                    )
 
     def _batch(self, scene: Scene, items: Sequence[Item]) -> Batch:
         records: list[Record] = []
@@ -189,6 +229,17 @@ class Session:
                     records.append(Record(0, Op.TLBI_PAALL))
         context = (register_entry(scene.gptbr), register_entry(scene.gpccr))
         return Batch(records=records, context=context, registers=registers, pool=bytes(pool))
+
+
+def _keep_code(stimuli: Sequence[Stimulus], fetched: Sequence[int]) -> None:
+    """MisuseError when a store would overwrite an instruction that another stimulus of the batch fetches."""
+    lanes = {pa >> 4 for pa in fetched}
+    for stimulus in stimuli if lanes else ():
+        if stimulus.kind in WRITING and stimulus.pa >> 4 in lanes:
+            raise MisuseError(
+                f"a {stimulus.kind.title} to {stimulus.pa:#x} overwrites an instruction to be fetched; keep stores and "
+                "fetches of a batch in different 16-byte lanes"
+            )
 
 
 def _stimulus_of(item: Item) -> Stimulus | None:

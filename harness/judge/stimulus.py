@@ -33,6 +33,8 @@ class Kind(Enum):
         """The access that decides: a store-exclusive sequence starts with its load."""
         self.op: Op = op
         """The probe's operation."""
+        self.requester: Requester = Requester.PE_FETCH if op is Op.FETCH else Requester.PE_DATA
+        """Who accesses, as the record says it."""
         self.number: int = len(type(self).__members__)
 
     @property
@@ -57,11 +59,11 @@ class Stimulus(NamedTuple):
 
     def record(self) -> Record:
         """The probe record."""
-        requester = Requester.PE_FETCH if self.kind is Kind.FETCH else Requester.PE_DATA
+        kind = self.kind
+        # Positional, for speed: id, op, size_log2, pe, group, requester, state, el, reserved0, flags, address, values.
         return Record(
-            id=0, op=self.kind.op, size_log2=self.size_log2, requester=requester,
-            address=self.va, value0=self.value0, value1=self.value1,
-        )  # fmt: skip
+            0, kind.op, self.size_log2, 0, 0, kind.requester, World.ROOT, 3, 0, 0, self.va, self.value0, self.value1
+        )
 
     def describe(self) -> dict[str, str]:
         """For a person: ordered name -> text."""

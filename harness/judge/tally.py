@@ -51,6 +51,8 @@ class Tally:
     cells_total: int = 0
     not_observable: dict[Rule, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
+    unjudged: list[str] = field(default_factory=list)
+    _waiver: dict[tuple[Rule, str], str | None] = field(default_factory=dict)
 
     def rule(self, rule: Rule) -> RuleTally:
         """The counts of ``rule``."""
@@ -79,7 +81,9 @@ class Tally:
         """An observation speaks against ``rule``; the case is only built when it will be kept."""
         tally = self.rule(rule)
         tally.judged += 1
-        waiver = self.waive(rule.value, case_signature)
+        if (rule, case_signature) not in self._waiver:
+            self._waiver[rule, case_signature] = self.waive(rule.value, case_signature)
+        waiver = self._waiver[rule, case_signature]
         if waiver is None:
             tally.failed += 1
             tally.signatures[case_signature] += 1

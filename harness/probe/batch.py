@@ -61,36 +61,49 @@ class Batch:
     batch_id: int = 0
 
     def encode(self) -> EncodedBatch:
-        """Lay the batch out: header, records, user pool, context list, register lists, dump area, results."""
+        """Lay the batch out: header, records, user pool, context list, register lists and dump areas, results."""
         records_offset = BATCH_HEADER_SIZE
         pool_offset = records_offset + RECORD_SIZE * len(self.records)
         pool = bytearray(self.pool)
         pool += bytes(_align(len(pool), 16) - len(pool))
         context_offset = pool_offset + len(pool)
         pool += b"".join(entry.pack() for entry in self.context)
-        out: list[Record] = []
         lists: dict[tuple[RegisterEntry, ...], int] = {}
         own = self.registers or {}
+        packed: list[bytes] = []
         for index, record in enumerate(self.records):
-            entries = own.get(index, ())
-            if entries and entries not in lists:
-                lists[entries] = pool_offset + len(pool)
-                pool += b"".join(entry.pack() for entry in entries)
-            out.append(record._replace(id=index, regs_offset=lists.get(entries, 0), regs_count=len(entries)))
-        for index, record in enumerate(out):
-            if record.flags & RecordFlag.DUMP:
-                out[index] = record._replace(dump_offset=pool_offset + len(pool))
-                pool += bytes(DUMP_SIZE)
+            if record.flags & RecordFlag.DUMP or index in own:
+                record = self._placed(record, own.get(index, ()), lists, pool, pool_offset)
+            packed.append(RECORD.pack(index, *record[1:]))
         results_offset = _align(pool_offset + len(pool), 64)
         pool += bytes(results_offset - pool_offset - len(pool))
+        count = len(packed)
         header = BatchHeader(
-            BATCH_MAGIC, VERSION, BATCH_HEADER_SIZE, len(out), records_offset, results_offset, pool_offset, len(pool),
+            BATCH_MAGIC, VERSION, BATCH_HEADER_SIZE, count, records_offset, results_offset, pool_offset, len(pool),
             context_offset if self.context else 0, len(self.context), self.batch_id, 0, 0, 0, 0, 0,
         )  # fmt: skip
-        body = b"".join([RECORD.pack(*record) for record in out]) + bytes(pool)
+        body = b"".join(packed) + bytes(pool)
         crc = zlib.crc32(body, zlib.crc32(BATCH_HEADER.pack(*header)))
         image = BATCH_HEADER.pack(*header._replace(crc32=crc)) + body
-        return EncodedBatch(image, len(out), results_offset, results_offset + RESULT_SIZE * len(out))
+        return EncodedBatch(image, count, results_offset, results_offset + RESULT_SIZE * count)
+
+    @staticmethod
+    def _placed(
+        record: Record,
+        entries: tuple[RegisterEntry, ...],
+        lists: dict[tuple[RegisterEntry, ...], int],
+        pool: bytearray,
+        pool_offset: int,
+    ) -> Record:
+        """A record with its register list (each list is kept once) and its dump area put into the pool."""
+        if entries and entries not in lists:
+            lists[entries] = pool_offset + len(pool)
+            pool += b"".join(entry.pack() for entry in entries)
+        record = record._replace(regs_offset=lists.get(entries, 0), regs_count=len(entries))
+        if record.flags & RecordFlag.DUMP:
+            record = record._replace(dump_offset=pool_offset + len(pool))
+            pool += bytes(DUMP_SIZE)
+        return record
 
 
 def pool_pointer(count: int) -> int:
@@ -112,10 +125,11 @@ def decode_results(data: bytes | memoryview, count: int) -> list[Result]:
     """Read ``count`` results of 128 bytes; TargetProtocolError when ids are not 0..count-1 in order."""
     if len(data) < count * RESULT_SIZE:
         raise TargetProtocolError(f"{count} results need {count * RESULT_SIZE} bytes, not {len(data)}")
-    results = [Result._make(fields) for fields in RESULT.iter_unpack(bytes(data[: count * RESULT_SIZE]))]
-    for index, result in enumerate(results):
-        if result.id != index:
-            raise TargetProtocolError(f"result {index} carries id {result.id}")
+    results = list(map(Result._make, RESULT.iter_unpack(data[: count * RESULT_SIZE])))
+    ids = [result[0] for result in results]
+    if ids != list(range(count)):
+        index = next(index for index, found in enumerate(ids) if index != found)
+        raise TargetProtocolError(f"result {index} carries id {ids[index]}")
     return results
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import time
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from harness.errors import TargetProtocolError
 from harness.probe.batch import Batch, EncodedBatch
@@ -25,13 +25,6 @@ _ENABLED: Final = 1 << 16 | 3 << 12 | 1 << 10 | 1 << 8 | 1  # GPC, SH Inner, wri
 _ANY: Final = 0xF << 4 | 1  # level 0 Block descriptor, all accesses permitted
 _ROOT_AND_NONE: Final = 0x0A0A_0A0A_0A0A_0A0A  # level 1 Granules descriptor: even granules Root, odd ones No access
 _L0_ENTRIES: Final = 64
-
-
-class EncodedTarget(Target, Protocol):
-    """A target that also takes batches that are laid out already."""
-
-    def run_encoded(self, encoded: EncodedBatch) -> bytes:
-        """Run a batch; the result bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +56,7 @@ def speed_batch(target: Target) -> EncodedBatch:
     return Batch(records=records, context=context).encode()
 
 
-def measure_raw(target: EncodedTarget, probes: int = 8 * GRANULES) -> Speed:
+def measure_raw(target: Target, probes: int = 8 * GRANULES) -> Speed:
     """Run the batch until at least ``probes`` probes are done; the first round, not counted, warms the machine up.
 
     TargetProtocolError when not exactly half of the probes faulted: then something else was measured.

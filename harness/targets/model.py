@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from harness.errors import TargetEvidence, TargetLostError
-from harness.probe.batch import Batch, decode_results
+from harness.errors import MisuseError, TargetEvidence, TargetLostError
+from harness.probe.batch import Batch, EncodedBatch, decode_results
 from harness.probe.records import Result
 from harness.targets.model_machine import LAYOUT
 from harness.targets.model_server import ANSWER, INDEX, REQUEST
-from harness.targets.target import TargetInfo, TargetOptions
+from harness.targets.target import TargetInfo, TargetOptions, log_directory
+
+_LAST_BREATH = 5.0  # seconds from a closed pipe to the end of the child
 
 
 class ModelTarget:
@@ -48,13 +50,20 @@ class ModelTarget:
 
     def power_on(self) -> None:
         """Start the child and read its ID registers."""
-        self._log_directory.mkdir(parents=True, exist_ok=True)
-        self._progress.write_bytes(INDEX.pack(-1))
+        log_directory(self._log_directory)
         command = [sys.executable, "-m", "harness.targets.model_server", f"--l0gptsz={self._options.l0gptsz}"]
         command += [f"--progress={self._progress}"]
         command += [f"--mutant={self._mutant}"] if self._mutant else []
-        with (self._log_directory / "model.stderr").open("ab") as errors:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        try:
+            self._progress.write_bytes(INDEX.pack(-1))
+            with (self._log_directory / "model.stderr").open("ab") as errors:
+                # A session of its own: Ctrl-C is for the harness, which then ends the child.
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+                )
+        except OSError as error:
+            remedy = "free space or give another directory with --results DIR"
+            raise MisuseError(f"{self._log_directory}: the model cannot be started: {error}; {remedy}") from None
         self._started = time.monotonic()
         registers = json.loads(self._ask(b"I", 0, 0))
         self._info = TargetInfo(
@@ -79,7 +88,7 @@ class ModelTarget:
                 with contextlib.suppress(OSError):
                     stream.close()
         try:
-            process.wait(timeout=5)
+            process.wait(_LAST_BREATH)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -97,11 +106,14 @@ class ModelTarget:
         """Write the machine's memory, past the check."""
         self._ask(b"W", pa, len(data), data)
 
+    def run_encoded(self, encoded: EncodedBatch) -> bytes:
+        """Run a batch that is laid out already; the result bytes, ``count`` x 128."""
+        return self._ask(b"B", 0, len(encoded.image), encoded.image)
+
     def run(self, batch: Batch) -> Sequence[Result]:
         """Run a batch."""
         encoded = batch.encode()
-        answer = self._ask(b"B", 0, len(encoded.image), encoded.image)
-        return decode_results(answer, encoded.count)
+        return decode_results(self.run_encoded(encoded), encoded.count)
 
     def console_tail(self, lines: int = 20) -> tuple[str, ...]:
         """The last lines of the child's standard error."""
@@ -123,7 +135,11 @@ class ModelTarget:
                     return answer
         except OSError:
             pass  # a broken pipe: the child is gone, which the lines below report
-        process.wait()
+        try:
+            process.wait(_LAST_BREATH)
+        except subprocess.TimeoutExpired:
+            process.kill()  # it closed its pipes and yet lives on
+            process.wait()
         (index,) = INDEX.unpack(self._progress.read_bytes())
         raise TargetLostError(
             f"the model process ended with status {process.returncode}; see {self._log_directory / 'model.stderr'}",

@@ -82,7 +82,7 @@ class Machine:
         }
         self._read_only = GPCCR_EL3.L0GPTSZ.mask
         self._build_stage_1()
-        self.pe = PEState(EL3Regime(TTBR0_EL3(_STAGE_1), tcr), self.memory)
+        self.pe = PEState(EL3Regime(TTBR0_EL3(_STAGE_1), tcr, self.features), self.memory)
         self._memo: dict[tuple[int, int], Outcome] = {}
         self._tlb: set[tuple[int, int]] = set()
         self._bind()

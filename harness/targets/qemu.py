@@ -21,13 +21,14 @@ from harness.probe.mailbox import MailboxClient
 from harness.probe.records import Result
 from harness.probe.wire_client import WireClient
 from harness.process import Process
-from harness.targets.qemu_machine import RAM, SharedRam, layout, machine_argv, version_of
-from harness.targets.target import Provenance, TargetInfo, TargetOptions
+from harness.targets.qemu_machine import RAM, SharedRam, check_banner, layout, machine_argv, version_of
+from harness.targets.target import Provenance, TargetInfo, TargetOptions, log_directory
 
 BOOT_TIMEOUT: Final = 10.0
 BATCH_TIMEOUT: Final = 5.0
 RECORD_TIMEOUT: Final = 100e-6
 _DEATH_GRACE: Final = 0.2
+_LAST_READS: Final = 32
 _L0GPTSZ_CODES: Final = {30: 0b0000, 34: 0b0100, 36: 0b0110, 39: 0b1001}
 
 
@@ -90,19 +91,20 @@ class QemuTarget:
         if self._process is not None:
             raise MisuseError("the target is already powered on; power_cycle() starts it anew")
         version = version_of(self._qemu_argv)
-        self._log_directory.mkdir(parents=True, exist_ok=True)
+        log_directory(self._log_directory)
         self._stage, self._started = "boot", time.monotonic()
         try:
             with self._evidence():
                 self._start()
                 self._banner = self._the_wire().await_banner(BOOT_TIMEOUT)
+                check_banner(self._banner)
                 if self._ram is not None:
                     self._mailbox = MailboxClient(self._ram.map, RAM.base, self._banner, watch=self._watch)
+            self._stage = "probe"
+            self._info = self._describe(version, self._banner)
         except BaseException:
             self.power_off()
             raise
-        self._stage = "probe"
-        self._info = self._describe(version, self._banner)
 
     def power_off(self) -> None:
         """Kill QEMU and let everything go; idempotent.  Logs stay, and so does ``console_tail``."""
@@ -188,6 +190,8 @@ class QemuTarget:
             self._process = Process(argv, stderr=self._log_directory / "qemu.stderr", pass_fds=fds)
         finally:
             theirs.close()
+            if self._console is None:
+                mine.close()
         self._wire = WireClient(self._console, watch=self._alive, scale=self._options.timeout_scale)
 
     def _running(self) -> Process:
@@ -230,14 +234,17 @@ class QemuTarget:
         status = process.wait(_DEATH_GRACE)
         if self._console is not None:
             with suppress(TargetError):
-                while self._console.read(0.0):
-                    pass
+                # Bounded: a machine that babbles never stops by itself.
+                for _ in range(_LAST_READS):
+                    if not self._console.read(0.0):
+                        break
         evidence = TargetEvidence(
             stage=self._stage,
             elapsed=time.monotonic() - self._started,
             exit_status=str(status) if status else "",
             tail=self.console_tail(20),
             log=str(self._log_directory / "uart0.log"),
+            last_words=self._stderr(),
         )
         if self._batch is None or self._mailbox is None:
             return evidence
@@ -260,7 +267,6 @@ class QemuTarget:
         expected = _L0GPTSZ_CODES[self._options.l0gptsz]
         found = registers.get("GPCCR_EL3", 0) >> 20 & 0xF
         if found != expected:
-            self.power_off()
             raise MisuseError(f"QEMU has GPCCR_EL3.L0GPTSZ {found:#06b}, asked for {expected:#06b}; use QEMU >= 8.1")
         return TargetInfo(
             name="qemu",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from harness.errors import MisuseError
+from harness.errors import MisuseError, TargetProtocolError
 from harness.probe.banner import Banner
 from harness.targets.target import Layout, Window
 
@@ -21,6 +21,7 @@ _TEST: Final = Window(base=0x8000_0000, size=0x1_0000_0000)
 _PROBE: Final = Window(base=0x4000_0000, size=0x1000_0000)
 _HIGH_PCIE: Final = Window(base=0x80_0000_0000, size=0x80_0000_0000)
 _PA_END: Final = 1 << 52
+PAGE: Final = 4096
 
 
 def layout(banner: Banner) -> Layout:
@@ -35,6 +36,28 @@ def layout(banner: Banner) -> Layout:
         ),
         windows_l1=banner.windows_l1,
     )
+
+
+def check_banner(banner: Banner) -> None:
+    """TargetProtocolError for a banner that this machine's `root` probe cannot have sent.
+
+    What it says is used as addresses in the shared memory, so it is not taken on trust.
+    """
+    if (banner.personality, banner.el) != ("root", 3):
+        what = f"personality {banner.personality!r} at EL{banner.el}, not 'root' at EL3"
+        raise TargetProtocolError(f"the probe is of {what}; boot the probe of personality root")
+    areas = {
+        "mailbox": (banner.mailbox, PAGE),
+        "batch": (banner.batch, banner.batch_size),
+        "windows_l1": (banner.windows_l1, PAGE),
+    }
+    for name, (base, size) in areas.items():
+        if base % PAGE or size < PAGE or not _PROBE.holds(base, size):
+            window = f"{_PROBE.base:#x}..{_PROBE.end:#x}"
+            raise TargetProtocolError(
+                f"the probe's banner puts its {name} at {base:#x}, {size:#x} bytes, not whole pages inside {window}; "
+                "boot a probe built from the same release"
+            )
 
 
 def machine_argv(
@@ -88,8 +111,15 @@ class SharedRam:
 
     def __init__(self, size: int) -> None:
         self.fd = os.memfd_create("realmcheck-ram")
-        os.ftruncate(self.fd, size)
-        self.map = mmap.mmap(self.fd, size)
+        try:
+            os.ftruncate(self.fd, size)
+            self.map = mmap.mmap(self.fd, size)
+        except OSError as error:
+            os.close(self.fd)
+            raise MisuseError(
+                f"the machine's {size >> 20} MiB of RAM cannot be mapped: {error.strerror}; "
+                "raise the limits of this shell (ulimit -v, ulimit -f), or use --wire-only"
+            ) from None
 
     def read(self, offset: int, length: int) -> bytes:
         """``length`` bytes from byte ``offset`` on."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from harness.probe.batch import Batch
+from harness.errors import MisuseError
+from harness.probe.batch import Batch, EncodedBatch
 from harness.probe.records import Result
 
 
@@ -88,6 +89,15 @@ class TargetOptions:
     timeout_scale: float = 1.0
 
 
+def log_directory(path: Path) -> None:
+    """Make the directory of a power-on's logs; MisuseError when it cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        remedy = "free space or give another directory with --results DIR"
+        raise MisuseError(f"{path}: cannot be used for logs: {error.strerror}; {remedy}") from None
+
+
 class Target(Protocol):
     """A machine that runs probe records.
 
@@ -117,6 +127,9 @@ class Target(Protocol):
 
     def write_memory(self, pa: int, data: bytes) -> None:
         """Write physical memory as Root, past the GPC; visible to the PE's table walks before the next batch."""
+
+    def run_encoded(self, encoded: EncodedBatch) -> bytes:
+        """Run a batch that is laid out already, its records in order; the result bytes, ``count`` x 128."""
 
     def run(self, batch: Batch) -> Sequence[Result]:
         """Run the records in order and return one result for each."""

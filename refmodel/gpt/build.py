@@ -51,6 +51,11 @@ class Geometry:
     pps: int = 40
     l0gptsz: int = 30
 
+    def __post_init__(self) -> None:
+        for name, value, known in (("pps", self.pps, _PPS_FIELD), ("l0gptsz", self.l0gptsz, _L0GPTSZ_FIELD)):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, not {value!r}")
+
     @property
     def level_0_size(self) -> int:
         """Bytes of the level 0 table, which is aligned to that size (4 KB at least)."""
@@ -77,7 +82,8 @@ class Geometry:
 class GPTBuilder:
     """A GPT under construction in [base, base + size): level 0 first, level 1 tables after it.
 
-    MemoryError when the range is too small.  Nothing is written anywhere: ``writes`` yields (PA, bytes).
+    MemoryError when the range is too small, ValueError for an address above the protected size.
+    Nothing is written anywhere: ``writes`` yields (PA, bytes).
     """
 
     def __init__(self, geometry: Geometry, base: int, size: int) -> None:
@@ -103,7 +109,9 @@ class GPTBuilder:
         return GPTBR_EL3.of(BADDR=self.level_0 >> 12)
 
     def index_0(self, pa: int) -> int:
-        """Level 0 index of ``pa``."""
+        """Level 0 index of ``pa``; ValueError above the protected size, where no entry speaks for it."""
+        if pa >> self.geometry.pps:
+            raise ValueError(f"{pa:#x} is above the protected size of {self.geometry.pps} bits")
         return pa >> self.geometry.l0gptsz
 
     def address_0(self, pa: int) -> int:
@@ -125,14 +133,16 @@ class GPTBuilder:
         """Set the level 0 entry for ``pa`` to any 64-bit value."""
         self._entries[self.index_0(pa)] = descriptor
 
-    def table(self, pa: int, gpi: int = GPT_Any) -> int:
+    def table(self, pa: int, gpi: int = GPT_Any, *, covered: int | None = None) -> int:
         """Give the level 0 entry for ``pa`` a level 1 table filled with ``gpi``; return the table's PA.
 
-        Only the part below the protected size is written.
+        Only the part below the protected size is written, and of that, if given, the first ``covered`` bytes of the
+        address range that the table speaks for.
         """
         size = self.geometry.level_1_size
         address = self._align(self._next, max(size, 4096))
-        used = min(size, 8 << (self.geometry.pps - self.geometry.pgs.value - 4))
+        reach = min(covered or 1 << self.geometry.l0gptsz, 1 << self.geometry.pps, 1 << self.geometry.l0gptsz)
+        used = reach + (16 << self.geometry.pgs.value) - 1 >> (self.geometry.pgs.value + 4) << 3
         self._next = address + max(used, 4096)
         self._check_room()
         self._tables[self.index_0(pa)] = (address, bytearray(bytes([gpi << 4 | gpi]) * used))

@@ -133,6 +133,8 @@ class PossibleGPT:
             fired(rule, text)
             observe(rule, text, *values)
 
+        if observe is unobserved:
+            both = fired
         now = GranuleProtectionCheck(self.gpc, self.memory, address, both)
         if any(self._under(former, address) != now for former in self._invalidated):
             both(Rule.INVALIDATED, "the invalidation took the former answer for {} away: {}", address, now)

@@ -114,9 +114,10 @@ def DecodeGPTContiguous(gpc: GPCState, pgs: PGSe, entry: int) -> tuple[GPCF, GPT
 
 def DecodeGPTGranules(gpc: GPCState, pgs: PGSe, index: int, entry: int) -> tuple[GPCF, GPTEntry | None, Rule]:
     """Level 1 Granules descriptor; a reserved GPI in *any* of the 16 fields faults, not only in the one selected."""
-    if not AllGPIValid(gpc.features, entry):
-        return GPCF.GPCF_Walk, None, Rule.L1_GRANULES_GPI_RESERVED
     gpi = Slice(entry, index * 4 + 3, index * 4)
+    if not AllGPIValid(gpc.features, entry):
+        selected = GPIValid(gpc.features, gpi)
+        return GPCF.GPCF_Walk, None, Rule.L1_GRANULES_OTHER_GPI_RESERVED if selected else Rule.L1_GRANULES_GPI_RESERVED
     return GPCF.GPCF_None, GPTEntry(gpi, pgs.value, pgs.value, level=1), Rule.L1_GRANULES
 
 

@@ -302,7 +302,7 @@ GPT_MUTANTS: tuple[Mutant, ...] = (
     _mutant("level-1-index-off", Rule.L1_GRANULES, _off_by_one("GPTLevel1Index")),
     _mutant("granules-reserved-gpi-is-any", Rule.L1_GRANULES_GPI_RESERVED,
             _entry("DecodeGPTGranules", _reserved_gpis_are_any)),
-    _mutant("granules-only-selected-gpi", Rule.L1_GRANULES_GPI_RESERVED,
+    _mutant("granules-only-selected-gpi", Rule.L1_GRANULES_OTHER_GPI_RESERVED,
             Patch(_WALK, "DecodeGPTGranules", _only_selected_gpi)),
     _mutant("contiguous-reserved-ignored", Rule.L1_CONTIGUOUS_RESERVED,
             _entry("DecodeGPTContiguous", lambda e: e & 0x3FF)),

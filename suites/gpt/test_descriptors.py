@@ -14,7 +14,7 @@ from refmodel.gpt.build import GPTBuilder, block_descriptor, contiguous_descript
 from refmodel.gpt.decode import GPT_Any, GPT_NoAccess, GPT_Realm
 from refmodel.gpt.types import PGSe
 from refmodel.sysregs import GPTBR_EL3
-from suites.gpt.scenes import GB, LOW, RESERVED, VALID, builder, hole, with_table
+from suites.gpt.scenes import GB, LOW, RESERVED, VALID, builder, hole, warm, with_table
 
 _PGS = pytest.mark.parametrize("pgs", PGSe, ids=lambda pgs: pgs.name)
 _KINDS = (Kind.LOAD, Kind.STORE, Kind.ATOMIC_ADD)
@@ -169,15 +169,19 @@ def test_contiguous_extent(check: Check, bits: int, pgs: PGSe) -> None:
 
 
 @pytest.mark.rule("GPC-018")
+@pytest.mark.parametrize("walk", [False, True], ids=["output", "walk"])
 @_PGS
-def test_level_0_unreadable(check: Check, pgs: PGSe) -> None:
-    """GPTBR_EL3 names memory where nothing answers: each access under it alone."""
+def test_level_0_unreadable(check: Check, pgs: PGSe, walk: bool) -> None:
+    """GPTBR_EL3 names memory where nothing answers: each access under it alone.
+
+    ``walk``: nothing is cached, and the check of a stage-1 descriptor fetch is the first to meet it.
+    """
     made = with_table(check, pgs=pgs)
     nowhere = GPTBR_EL3.of(BADDR=hole(check) >> 12)
-    items: list[Item] = [
-        Under(check.session.stimulus(kind, LOW + number * 0x20_0000 + 0x120, pas), gptbr=nowhere)
-        for number, (pas, kind) in enumerate(itertools.product(World, _KINDS))
-    ]
+    items: list[Item] = []
+    for number, (pas, kind) in enumerate(itertools.product(World, _KINDS)):
+        stimulus = check.session.stimulus(kind, LOW + number * 0x20_0000 + 0x120, pas)
+        items += [Under(stimulus, gptbr=nowhere)] if walk else warm(check, stimulus, gptbr=nowhere)
     check.run(Scene.of("level 0 table in a hole", made), items)
 
 

@@ -13,7 +13,7 @@ from harness.probe.records import World
 from refmodel.gpt.build import GPTBuilder, granules_descriptor
 from refmodel.gpt.decode import GPT_Any
 from refmodel.gpt.types import PGSe
-from suites.gpt.scenes import GB, LOW, RESERVED, VALID, with_table
+from suites.gpt.scenes import GB, LOW, RESERVED, VALID, place, with_table
 
 _CONTIGUOUS = {"contiguous-2MB": 21, "contiguous-32MB": 25, "contiguous-512MB": 29}
 
@@ -37,7 +37,7 @@ def _accesses(check: Check, base: int, size: int) -> list[Item]:
     return [
         check.session.stimulus(
             kind,
-            base + check.rng.randrange(size >> 4) * 16,
+            place(check, base, size, kind),
             pas,
             value0=check.rng.getrandbits(64),
             value1=check.rng.getrandbits(64),
@@ -69,7 +69,7 @@ def test_matrix(check: Check, descriptor: str, pgs: PGSe) -> None:
             check.cover(gpi, pas, kind)
 
 
-@pytest.mark.rule("GPC-020", "GPC-021")
+@pytest.mark.rule("GPC-027", "GPC-020", "GPC-021")
 @pytest.mark.parametrize("pgs", PGSe, ids=lambda pgs: pgs.name)
 def test_reserved_gpi_beside(check: Check, pgs: PGSe) -> None:
     """One reserved GPI among 16 makes the whole Granules descriptor invalid, wherever it stands."""
@@ -118,7 +118,7 @@ def test_random(check: Check, pgs: PGSe, l0gptsz: int) -> None:
     span = 16 << pgs.value
     descriptors = min(GB // span, 1024)
     while total > 0:
-        made = with_table(check, pgs=pgs, pps=36 if l0gptsz == 30 else 32, l0gptsz=l0gptsz)
+        made = with_table(check, pgs=pgs, pps=40, l0gptsz=l0gptsz)
         for number in range(descriptors):
             gpis = [check.rng.choice(VALID) for _ in range(16)]
             made.raw_level_1(LOW + number * span, granules_descriptor(gpis))
@@ -131,7 +131,7 @@ def _random_access(check: Check, size: int) -> Item:
     rng = check.rng
     kind = rng.choice(_KINDS)
     size_log2 = rng.randrange(4) if kind in _ANY_SIZE else 3
-    pa = LOW + rng.randrange(size >> 4) * 16
+    pa = place(check, LOW, size, kind)
     values = (rng.getrandbits(64), rng.getrandbits(64)) if kind is not Kind.LOAD else (0, 0)
     return check.session.stimulus(
         kind, pa, rng.choice(_WORLDS), size_log2=size_log2, value0=values[0], value1=values[1]

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from harness.check import Check
 from harness.judge.scene import Item, Scene, Under
-from harness.judge.stimulus import Kind
+from harness.judge.stimulus import Kind, Stimulus
 from harness.probe.records import World
 from refmodel.gpt.decode import GPT_Any, GPT_NoAccess
 from refmodel.gpt.types import PGSe
 from refmodel.rules import Rule
 from refmodel.sysregs import GPTBR_EL3
-from suites.gpt.scenes import GB, LOW, VALID, builder, quiet, with_table
+from suites.gpt.scenes import GB, LOW, VALID, builder, quiet, warm, with_table
 
 _PPS = [32, 36, 40, 42, 44, 48, 52]
 
@@ -35,7 +36,7 @@ def test_disabled(check: Check) -> None:
         check.run(Scene.of(f"disabled, PGS {pgs:#04b}", made, gpccr=gpccr), items)
 
 
-@pytest.mark.rule("GPC-010")
+@pytest.mark.rule("GPC-010", "GPC-080")
 @pytest.mark.parametrize("l0gptsz", [30, 34, 36, 39])
 @pytest.mark.parametrize("pps", _PPS)
 def test_level_0_index(check: Check, pps: int, l0gptsz: int) -> None:
@@ -73,18 +74,31 @@ def test_above_pps(check: Check, pps: int) -> None:
     check.run(Scene.of(f"above PPS {pps}", made), items)
 
 
+def _gptbr_above_pps(check: Check, pps: int) -> Iterator[tuple[Stimulus, GPTBR_EL3]]:
+    """Each bit of GPTBR_EL3 above the protected size, in each space."""
+    gptbr = with_table(check, pps=pps).gptbr.value
+    for bit in range(pps, 52):
+        for number, pas in enumerate(World):
+            stimulus = check.session.stimulus(Kind.LOAD, LOW + bit * 0x10_0000 + number * 0x4_0000, pas)
+            yield stimulus, GPTBR_EL3(gptbr | 1 << bit - 12)
+
+
 @pytest.mark.rule("GPC-008")
 @pytest.mark.parametrize("pps", _PPS[:-1])
 def test_gptbr_above_pps(check: Check, pps: int) -> None:
     """Each bit of GPTBR_EL3 above the protected size: an address size fault, even for addresses that need no table."""
-    made = with_table(check, pps=pps)
     items: list[Item] = []
-    for bit in range(pps, 52):
-        gptbr = GPTBR_EL3(made.gptbr.value | 1 << bit - 12)
-        for number, pas in enumerate(World):
-            stimulus = check.session.stimulus(Kind.LOAD, LOW + bit * 0x10_0000 + number * 0x1_0000, pas)
-            items.append(Under(stimulus, gptbr=gptbr))
-    check.run(Scene.of(f"GPTBR above PPS {pps}", made), items)
+    for stimulus, gptbr in _gptbr_above_pps(check, pps):
+        items += warm(check, stimulus, gptbr=gptbr)
+    check.run(Scene.of(f"GPTBR above PPS {pps}", with_table(check, pps=pps)), items)
+
+
+@pytest.mark.rule("GPC-008", "GPC-080")
+def test_gptbr_above_pps_on_walk(check: Check) -> None:
+    """The same met by the check of a stage-1 descriptor fetch."""
+    pps = 40
+    items: list[Item] = [Under(stimulus, gptbr=gptbr) for stimulus, gptbr in _gptbr_above_pps(check, pps)]
+    check.run(Scene.of("GPTBR above PPS, met by a stage-1 walk", with_table(check, pps=pps)), items)
 
 
 @pytest.mark.rule("GPC-009")
@@ -108,14 +122,16 @@ _RESERVED = {
 }
 
 
+@pytest.mark.parametrize("walk", [False, True], ids=["output", "walk"])
 @pytest.mark.parametrize(
     "case", [pytest.param(name, marks=pytest.mark.rule(rule.value)) for name, (rule, _) in _RESERVED.items()]
 )
-def test_reserved_configuration(check: Check, case: str) -> None:
+def test_reserved_configuration(check: Check, case: str, walk: bool) -> None:
     """A reserved or contradictory GPCCR_EL3 makes every access a GPT walk fault at level 0.
 
-    Such a register stops the probe too, unless what the probe needs is still cached: each stimulus runs under it alone,
-    and the calibration ``prompt`` says whether an answer from the former register would be an excuse.
+    Such a register stops the probe too, unless what the probe needs is still cached: each stimulus runs under it
+    alone, and the calibration ``prompt`` says whether an answer from the former register would be an excuse.
+    ``walk``: nothing is cached, and the stage-1 walk is the first to meet the register.
     """
     _, fields = _RESERVED[case]
     made = with_table(check)
@@ -124,7 +140,8 @@ def test_reserved_configuration(check: Check, case: str) -> None:
     for number, (pas, kind) in enumerate(
         itertools.product(World, (Kind.LOAD, Kind.STORE, Kind.ATOMIC_ADD, Kind.LOAD_PAIR))
     ):
-        items.append(Under(check.session.stimulus(kind, LOW + number * 0x20_0000 + 0x3450, pas), gpccr=gpccr))
+        stimulus = check.session.stimulus(kind, LOW + number * 0x20_0000 + 0x3450, pas)
+        items += [Under(stimulus, gpccr=gpccr)] if walk else warm(check, stimulus, gpccr=gpccr)
     check.run(Scene.of(f"GPCCR_EL3 with {case}", made), items)
 
 

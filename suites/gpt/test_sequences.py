@@ -85,7 +85,7 @@ def test_stage_1_table(check: Check, gpi: int) -> None:
     # A reserved GPI spoils the whole descriptor, so the probe's other tables must lie in other descriptors.
     far = 1 << 40
     items: list[Item] = [
-        check.session.stimulus(kind, far + pas * GB + 0x40, pas)
+        check.session.stimulus(kind, far + pas * GB + 0x40 * kind.number, pas)
         for pas in World
         for kind in (Kind.LOAD, Kind.STORE, Kind.FETCH, Kind.ATOMIC_ADD)
     ]
