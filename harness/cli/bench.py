@@ -6,6 +6,7 @@ import argparse
 import json
 
 from harness.bench import bench_probes
+from images.progress import progress_for
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,7 +23,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Carry the command out."""
-    figures = bench_probes(count=args.probes, qemu=args.qemu, offline=args.offline)
+    figures = bench_probes(count=args.probes, qemu=args.qemu, offline=args.offline, progress=progress_for())
     if args.json:
         print(json.dumps(figures, indent=2))
         return 0

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from harness.judge.stimulus import Stimulus
 from refmodel.access import PermittedOutcomes, PEState
 from refmodel.bits import Slice
-from refmodel.choices import Chooser
+from refmodel.choices import Chooser, Option
 from refmodel.gpt.cache import Checked, PossibleGPT
 from refmodel.gpt.types import GPCFRecord
 from refmodel.memory import RegionKind
@@ -27,6 +27,7 @@ from refmodel.sysregs import MFAR_EL3
 from refmodel.translation.el3 import S1Translate, Translated
 
 _PAGE_BITS = 12
+_KIND_BITS = 4
 _LEAF_BITS = 30
 _LEAF_LEVEL = 1
 _ISS_MASK = (1 << 25) - 1
@@ -129,20 +130,24 @@ class Expectations:
     gpt: PossibleGPT
     _memo: dict[int, Expectation] = field(default_factory=dict)
     _used: list[Expectation] = field(default_factory=list)
-    _leaves: dict[tuple[int, int], Translated | Expectation | None] = field(default_factory=dict)
+    _leaves: dict[int, Translated | Expectation | None] = field(default_factory=dict)
+    _pages: dict[int, Checked | None] = field(default_factory=dict)
     _reports: dict[tuple[GPCFRecord, int, PASpace], tuple[Expectation, int]] = field(default_factory=dict)
-    _shared: dict[tuple[GPCFRecord, int, PASpace, tuple[Rule, ...]], Expectation] = field(default_factory=dict)
+    _shared: dict[tuple[int, int, PASpace], Expectation] = field(default_factory=dict)
+    _checks: dict[tuple[tuple[Option[GPCFRecord], ...], tuple[Rule, ...]], Checked] = field(default_factory=dict)
 
     def changed(self) -> None:
         """Registers, tables or cached entries changed: nothing computed so far holds any longer."""
         self._memo.clear()
         self._leaves.clear()
+        self._pages.clear()
         self._reports.clear()
         self._shared.clear()
+        self._checks.clear()
 
     def of(self, stimulus: Stimulus) -> Expectation:
         """The permitted set of a stimulus."""
-        key = (stimulus.va >> _PAGE_BITS) << 4 | stimulus.kind.number
+        key = (stimulus.va >> _PAGE_BITS) << _KIND_BITS | stimulus.kind.number
         found = self._memo.get(key)
         if found is None:
             found = self._memo[key] = self._by_leaf(stimulus) or self._computed(stimulus)
@@ -163,37 +168,45 @@ class Expectations:
         leaf = self._leaf(stimulus)
         if leaf is None or isinstance(leaf, Expectation):
             return leaf
-        offset = stimulus.va & (1 << _LEAF_BITS) - 1
-        address = FullAddress(leaf.address.paspace, leaf.address.address >> _LEAF_BITS << _LEAF_BITS | offset)
-        if address.address != stimulus.pa:
-            raise ValueError(
-                f"the model translates VA {stimulus.va:#x} to {address}, the stimulus says {stimulus.pa:#x}"
-            )
-        if self.pe.memory.map.lookup(address) is RegionKind.NOTHING:
+        checked = self._checked(stimulus, leaf)
+        if checked is None:
             return None
-        checked = self.gpt.checked(address)
-        record, kind = checked.options[0].value, stimulus.kind.number
-        shared = self._shared.get((record, kind, address.paspace, checked.rules))
-        if shared is None:
-            shared = self._share(stimulus, address, checked)
-        return shared
+        # Equal checks are one object, see _one_for_all.
+        shared = self._shared.get((id(checked), stimulus.kind.number, leaf.address.paspace))
+        return shared or self._share(stimulus, leaf.address.paspace, checked)
 
-    def _share(self, stimulus: Stimulus, address: FullAddress, checked: Checked) -> Expectation:
+    def _checked(self, stimulus: Stimulus, leaf: Translated) -> Checked | None:
+        """The check of the page that the leaf translates to; None where nothing answers."""
+        page = stimulus.va >> _PAGE_BITS
+        if page not in self._pages:
+            offset = stimulus.va & (1 << _LEAF_BITS) - 1
+            address = FullAddress(leaf.address.paspace, leaf.address.address >> _LEAF_BITS << _LEAF_BITS | offset)
+            if address.address != stimulus.pa:
+                raise ValueError(f"VA {stimulus.va:#x} is {address} for the model, {stimulus.pa:#x} for the stimulus")
+            nothing = self.pe.memory.map.lookup(address) is RegionKind.NOTHING
+            self._pages[page] = None if nothing else self._one_for_all(self.gpt.checked(address))
+        return self._pages[page]
+
+    def _share(self, stimulus: Stimulus, space: PASpace, checked: Checked) -> Expectation:
         """An expectation for every granule whose check has this outcome and fires these rules."""
         record, kind = checked.options[0].value, stimulus.kind.number
-        key = (record, kind, address.paspace)
+        key = (record, kind, space)
         if key not in self._reports:
             permitted = PermittedOutcomes(self.pe, self.gpt, stimulus.va, stimulus.kind.access)
             # The rules of the check come first, those of its report after them.
             self._reports[key] = (compile_permitted(permitted, stimulus.va), len(checked.rules))
         pattern, known = self._reports[key]
         shared = self._use(Expectation(tuple(_of_output(a, known, checked.rules) for a in pattern.alternatives)))
-        self._shared[*key, checked.rules] = shared
+        self._shared[id(checked), kind, space] = shared
         return shared
+
+    def _one_for_all(self, checked: Checked) -> Checked:
+        """The first check seen that has this outcome and these rules."""
+        return self._checks.setdefault((checked.options, checked.rules), checked)
 
     def _leaf(self, stimulus: Stimulus) -> Translated | Expectation | None:
         """The gigabyte's leaf, or what an access to it meets instead; None where a level 2 table decides."""
-        key = (stimulus.va >> _LEAF_BITS, stimulus.kind.number)
+        key = (stimulus.va >> _LEAF_BITS) << _KIND_BITS | stimulus.kind.number
         if key not in self._leaves:
             self._leaves[key] = self._walk(stimulus)
         return self._leaves[key]

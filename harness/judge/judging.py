@@ -32,6 +32,7 @@ REPORTING = frozenset(
 
 _LANE = 16
 _PAGE_BITS = 12
+_DONE = int(Status.DONE)  # a plain number: every result is compared with it
 _FSC_SYNC_EXTERNAL = 0b010000
 
 
@@ -91,7 +92,7 @@ class BatchJudge:
         of = self._expectations.of
         pages = self._pages if any(isinstance(item, Under) for item in items) else None
         for index, (item, result) in enumerate(zip(items, results, strict=True)):
-            if result.status != Status.DONE:
+            if result.status != _DONE:
                 raise TargetProtocolError(f"record {index} of {self._scene.title}: status {result.status}, not DONE")
             if isinstance(item, Stimulus):
                 self._one(item, result, of(item), self._gpt, index)

@@ -25,6 +25,7 @@ from harness.probe.records import (
     Result,
 )
 
+_DUMP = int(RecordFlag.DUMP)  # a plain number: it is asked of every record
 _CRC_OFFSET = 48  # BatchHeader.crc32, completed, status follow one another
 
 
@@ -72,7 +73,7 @@ class Batch:
         own = self.registers or {}
         packed: list[bytes] = []
         for index, record in enumerate(self.records):
-            if record.flags & RecordFlag.DUMP or index in own:
+            if record.flags & _DUMP or index in own:
                 record = self._placed(record, own.get(index, ()), lists, pool, pool_offset)
             packed.append(RECORD.pack(index, *record[1:]))
         results_offset = _align(pool_offset + len(pool), 64)
@@ -100,7 +101,7 @@ class Batch:
             lists[entries] = pool_offset + len(pool)
             pool += b"".join(entry.pack() for entry in entries)
         record = record._replace(regs_offset=lists.get(entries, 0), regs_count=len(entries))
-        if record.flags & RecordFlag.DUMP:
+        if record.flags & _DUMP:
             record = record._replace(dump_offset=pool_offset + len(pool))
             pool += bytes(DUMP_SIZE)
         return record

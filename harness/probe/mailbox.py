@@ -36,11 +36,12 @@ class MailboxClient:
         self._batch_pa = banner.batch
         self._batch = banner.batch - ram_base
         self._room = banner.batch_size
-        # Through a cast view a 32-bit word is read and written whole, which struct does not promise.
-        self._words = memoryview(memory)[self._page : self._page + 4 * _WORDS].cast("I")
         box = self._box()
         if box.magic != MAILBOX_MAGIC or box.version != VERSION:
             raise TargetProtocolError(f"no version {VERSION} mailbox at {banner.mailbox:#x}: magic {box.magic:#x}")
+        # Through a cast view a 32-bit word is read and written whole, which struct does not promise.  Made last: while
+        # a view exists the mapping cannot be closed.
+        self._words = memoryview(memory)[self._page : self._page + 4 * _WORDS].cast("I")
 
     def close(self) -> None:
         """Let go of the mapping, so that it can be closed."""

@@ -21,6 +21,7 @@ ANSWER_TIMEOUT: Final = 8.0
 DAMAGED_TIMEOUT: Final = 0.2
 BABBLE_LIMIT: Final = 1 << 20
 _SLICE: Final = 0.05
+_DRAIN_FRAMES: Final = 64
 _FILL_MIN: Final = 64
 _RUN_ANSWER: Final = struct.Struct("<III")
 
@@ -96,9 +97,15 @@ class WireClient:
         return self.read(pa + encoded.results_offset, encoded.count * RESULT_SIZE)
 
     def drain(self) -> None:
-        """Take what the console has without waiting; raises when it is a FATAL frame, the end, or babble."""
-        while (frame := self._next(0.0)) is not None:
-            _check_fatal(frame)
+        """Take what the console has without waiting; raises when it is a FATAL frame, the end, a reset, or babble.
+
+        A bounded number of frames at a time: the caller has a deadline, and a flood must not keep it from looking.
+        """
+        for _ in range(_DRAIN_FRAMES):
+            frame = self._next(0.0)
+            if frame is None:
+                return
+            _check_unasked(frame)
 
     def _ask(self, command: str, payload: bytes = b"", timeout: float = ANSWER_TIMEOUT) -> Frame:
         """Send a request until it is answered, ``timeout`` being for all attempts together.
@@ -130,13 +137,15 @@ class WireClient:
         """
         trouble, deadline = "", time.monotonic() + timeout
         while (frame := self._next(deadline)) is not None:
-            _check_fatal(frame)
+            _check_unasked(frame)
             if isinstance(frame, BadFrame):
                 trouble = f"a damaged answer ({frame.reason})"
             elif frame.command == "NAK" and frame.text in DAMAGED:
                 trouble = f"the request arrived damaged ({frame.text})"
             elif frame.sequence == request.sequence:
                 return frame, ""
+            if time.monotonic() > deadline:
+                break  # a flood of frames never leaves _next without one
             if trouble:
                 deadline = min(deadline, time.monotonic() + DAMAGED_TIMEOUT * self._scale)
         return None, trouble
@@ -195,6 +204,13 @@ def check_run(status: int, completed: int, reason: int, count: int) -> None:
 def _check_fatal(frame: Frame | BadFrame) -> None:
     if isinstance(frame, Frame) and frame.command == "FATAL":
         raise TargetLostError(f"the probe stopped after a fault of its own: {frame.text}")
+
+
+def _check_unasked(frame: Frame | BadFrame) -> None:
+    """TargetLostError for what only a probe that died, or began anew, says without being asked."""
+    _check_fatal(frame)
+    if isinstance(frame, Frame) and frame.command == "BANNER":
+        raise TargetLostError("the probe started anew by itself: the machine was reset")
 
 
 def _refusal(request: Frame, answer: Frame) -> TargetProtocolError:
