@@ -2,8 +2,8 @@
 
 ``provide(name)`` gives an ``Image``, obtaining or building it when the cache does not have it; every failure is an
 ``ImageError`` of one line.  A user's own QEMU, compiler or probe is named by ``override`` or by the environment
-variables REALMCHECK_QEMU, REALMCHECK_QEMU10, REALMCHECK_CC and REALMCHECK_PROBE.  REALMCHECK_OFFLINE=1 forbids the
-network.
+variables REALMCHECK_QEMU, REALMCHECK_QEMU10, REALMCHECK_CC and REALMCHECK_PROBE; where the name is that of another
+image of the same kind (``qemu10`` for ``qemu``), that image is meant.  REALMCHECK_OFFLINE=1 forbids the network.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ def provide(name: str, *, offline: bool = False, progress: Progress | None = Non
     """The image ``name`` of the catalogue, ready for use.
 
     ``offline`` forbids the network (what the cache has is used, the probe is still built).  ``override`` is the user's
-    own: a QEMU, a compiler's command line or a probe ELF; it wins over the environment variable.  ImageError in one
-    line when it cannot be had.
+    own: a QEMU, a compiler's command line, a probe ELF, or the name of another image of the same kind; it wins over
+    the environment variable.  ImageError in one line when it cannot be had.
     """
     spec = catalogue.spec(name)
     request = _request(offline, progress)
     chosen = override or os.environ.get(spec.environment, "")
+    if other := _other(spec, chosen):
+        return provide(other, offline=offline, progress=progress)
     match spec:
         case ProbeSpec():
             if chosen:
@@ -45,10 +47,15 @@ def provide(name: str, *, offline: bool = False, progress: Progress | None = Non
 
 
 def find(name: str) -> Image | None:
-    """The image as it stands, or None when it has yet to be obtained or built; never uses the network."""
+    """The image as it stands, or None when it has yet to be obtained or built; never uses the network.
+
+    ImageError when it is damaged, or when the user's own is no good.
+    """
     spec = catalogue.spec(name)
     request = _request(True, None)
     chosen = os.environ.get(spec.environment, "")
+    if other := _other(spec, chosen):
+        return find(other)
     match spec:
         case ProbeSpec():
             if chosen:
@@ -82,6 +89,12 @@ def clean(name: str | None = None) -> None:
     for spec in list_images():
         cache.clean(spec.name)
     return cache.clean_downloads()
+
+
+def _other(spec: Spec, chosen: str) -> str:
+    """``chosen`` where it names another image of the same kind, else nothing."""
+    other = catalogue.default().get(chosen)
+    return chosen if other and other.kind == spec.kind and other.name != spec.name else ""
 
 
 def _request(offline: bool, progress: Progress | None) -> Request:

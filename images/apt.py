@@ -18,16 +18,21 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from images import tools
-from images.apt_sources import Archive
+from images.apt_sources import Archive, without_password
 from images.catalogue import HOST_SUITE
 from images.errors import ImageError
 from images.image import sha256_of
 
 PAUSES: Final = (1.0, 4.0)  # seconds before each further attempt
-_SIGNATURE: Final = (  # the telling ones first
-    "NO_PUBKEY", "BADSIG", "EXPKEYSIG", "invalid signature", "GPG error", "Clearsigned file isn't valid",
-    "is not valid yet", "no longer signed", "is not signed", "unauthenticated", "be authenticated", "be verified",
+STALLED: Final = 120.0  # seconds without progress after which apt is stopped: its mirror method can wait for ever
+_REFUSED: Final = (  # gpgv's words, then those of apt 3's sqv
+    "NO_PUBKEY", "BADSIG", "EXPKEYSIG", "REVKEYSIG", "invalid signature", "GPG error", "Clearsigned file isn't valid",
+    "Missing key", "sqv returned an error code",
 )  # fmt: skip
+_UNSIGNED: Final = (  # also said when the signed file could not be fetched
+    "no longer signed", "is not signed", "unauthenticated", "be authenticated", "be verified",
+)  # fmt: skip
+_DATED: Final = ("is not valid yet", "is expired", "invalid since", "invalid for another")
 _ABSENT: Final = (
     "Unable to locate package", "no installation candidate", "unmet dependencies", "does not have a Release file",
     "held broken packages",
@@ -92,6 +97,8 @@ class PrivateApt:
         return wanted
 
     def _write_configuration(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.chmod(0o700)  # its sources may hold a mirror's password
         for directory in ("lists/partial", "archives/partial", "empty/partial", "log", "tmp"):
             (self.root / directory).mkdir(parents=True, exist_ok=True)
         (self.root / "status").touch()
@@ -163,10 +170,11 @@ class PrivateApt:
     def _parse_uri(self, line: str) -> Package:
         found = re.match(r"'([^']+)' (\S+) (\d+) SHA256:([0-9a-f]{64})$", line.strip())
         if not found:
-            raise ImageError(f"apt gives no sha256 in: {line}", where=self.archive.uri)
+            raise ImageError(f"apt gives no sha256 in: {line}", where=self.archive.public_uri)
         uri, file, size, digest = found.groups()
         name, version, architecture = urllib.parse.unquote(file.removesuffix(".deb")).split("_")
-        return Package(name, version, architecture, file, re.sub("^copy:", "file:", uri), int(size), digest)
+        uri = re.sub("^copy:", "file:", without_password(uri))
+        return Package(name, version, architecture, file, uri, int(size), digest)
 
     def _download(self, names: Sequence[str], target: str, wanted: Sequence[Package]) -> None:
         self._apt("downloading", "--download-only", *self._install_arguments(names, target))
@@ -190,7 +198,7 @@ class PrivateApt:
         except _TryAgain as error:
             raise ImageError(
                 f"{error} ({len(PAUSES) + 1} attempts)",
-                where=self.archive.uri,
+                where=self.archive.public_uri,
                 remedy="check the network and apt's proxy, then run again: what was downloaded is kept",
             ) from error
 
@@ -212,14 +220,19 @@ class PrivateApt:
             errors="replace",
         )
         messages = []
+        last, since = "", time.monotonic()
         assert process.stdout is not None
         with process:
             try:
-                for line in process.stdout:
-                    if found := _STATUS.match(line):
-                        self._report(what, float(found[1]) / 100)
-                    else:
+                for line in process.stdout:  # apt tells how far it is twice a second, also when nothing moves
+                    found = _STATUS.match(line)
+                    if not found:
                         messages.append(line)
+                    elif found[1] != last:
+                        last, since = found[1], time.monotonic()
+                        self._report(what, float(last) / 100)
+                    elif time.monotonic() - since > STALLED:
+                        raise _TryAgain(f"{what}: no progress for {STALLED:g} s")
             except BaseException:
                 process.terminate()
                 raise
@@ -230,20 +243,22 @@ class PrivateApt:
         """The error that apt's output stands for; network trouble is the one kind that is worth another attempt."""
         if tools.is_no_space(output) or shutil.disk_usage(self.root).free < _FULL:
             return tools.no_space(self.root)
-        if any(marker in output for marker in _SIGNATURE):
-            return ImageError(
-                f"the archive's signature was refused: {tools.first_line(output, *_SIGNATURE)}",
-                where=self.archive.uri,
-                remedy=f"bring {self.archive.keyring} up to date (package debian-archive-keyring), "
+        output = without_password(output)
+        signature = _REFUSED if "Failed to fetch" in output else (*_REFUSED, *_UNSIGNED)
+        if found := _line_with(output, signature):
+            return self._error(
+                f"the archive's signature was refused: {found}",
+                f"bring {self.archive.keyring} up to date (package debian-archive-keyring), "
                 "and check the mirror in apt's sources",
             )
-        if any(marker in output for marker in _ABSENT):
-            return ImageError(
-                tools.first_line(output, *_ABSENT),
-                where=f"{self.archive.uri} {' '.join(self.suites)}",
-                remedy="use a mirror that carries these suites",
-            )
-        return _TryAgain(tools.first_line(output, "E: Failed", "Err:", "E:", "W:"))
+        if found := _line_with(output, _DATED):
+            return self._error(found, "check this machine's clock, or use a mirror that is up to date")
+        if found := _line_with(output, _ABSENT):
+            return self._error(found, f"use a mirror that carries {' and '.join(self.suites)}")
+        return _TryAgain(_plain(tools.first_line(output, "E: Failed", "Err:", "E:", "W:")))
+
+    def _error(self, what: str, remedy: str) -> ImageError:
+        return ImageError(what, where=self.archive.public_uri, remedy=remedy)
 
     def discard(self, packages: Sequence[Package]) -> None:
         """Remove downloaded packages that are no longer needed, and apt's large derived files."""
@@ -251,6 +266,15 @@ class PrivateApt:
             (self.root / name).unlink(missing_ok=True)
         for item in packages:
             (self.debs / item.file).unlink(missing_ok=True)
+
+
+def _line_with(output: str, markers: Sequence[str]) -> str:
+    """The most telling line of apt's output that holds one of ``markers``; empty for none."""
+    return _plain(tools.first_line(output, *markers)) if any(marker in output for marker in markers) else ""
+
+
+def _plain(line: str) -> str:
+    return re.sub(r"^[EW]: ", "", line).rstrip(".")
 
 
 class _TryAgain(Exception):

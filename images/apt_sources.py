@@ -39,11 +39,21 @@ class Archive:
     architecture: str
 
     @property
+    def public_uri(self) -> str:
+        """The base without a user's name and password: what may be shown and written down."""
+        return without_password(self.uri)
+
+    @property
     def keyring(self) -> str:
         """The keyring in words, for messages and provenance."""
         if "BEGIN PGP" in self.signed_by:
             return "the key given inline in apt's sources"
         return self.signed_by or "apt's trusted keyrings"
+
+
+def without_password(text: str) -> str:
+    """``text`` with the user's name and password taken out of every URI in it."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
 
 
 @dataclass(frozen=True)
@@ -88,9 +98,11 @@ def _os_release() -> dict[str, str]:
 def _index_targets() -> list[_IndexTarget]:
     # --no-release-info also lists what "apt-get update" has not fetched yet, as on a fresh container; the origin is
     # known only for what was fetched, so the other form goes first.
+    # No cache files: root's apt-get would write them into the machine's own apt.
+    uncached = ["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]
     found = []
     for option in ("--release-info", "--no-release-info"):
-        result = tools.run(["apt-get", "indextargets", option, "--format", _TARGET_FORMAT])
+        result = tools.run(["apt-get", *uncached, "indextargets", option, "--format", _TARGET_FORMAT])
         for line in result.stdout.splitlines():
             fields = line.split("|")
             if len(fields) == 6 and fields[3] == "main" and fields[5] == "Packages":
@@ -100,16 +112,32 @@ def _index_targets() -> list[_IndexTarget]:
 
 
 def _choose(targets: list[_IndexTarget], release: dict[str, str]) -> _IndexTarget:
-    """The first archive of origin Debian; where nothing was fetched yet, os-release must say that this is Debian."""
+    """The archive of origin Debian; where nothing was fetched yet, the one that looks most like it on a Debian."""
     is_debian = release.get("ID") == "debian"
-    for target in targets:
-        plain = not re.search(r"[-/]", target.release) and "-security" not in target.uri
-        if plain and (target.origin == "Debian" or (not target.origin and is_debian)):
-            return target
+    candidates = [
+        target
+        for target in targets
+        if not re.search(r"[-/]", target.release)
+        and "-security" not in target.uri
+        and not target.uri.startswith("cdrom:")
+        and (target.origin == "Debian" or (not target.origin and is_debian))
+    ]
+    if candidates:
+        return min(candidates, key=lambda target: _unlikeness(target, release.get("VERSION_CODENAME", "")))
     distribution = release.get("PRETTY_NAME") or release.get("ID") or "an unknown system"
     raise ImageError(
         f"this machine ({distribution}) has no apt source of Debian's main archive",
         remedy=f"add one to apt's sources; {NOT_DEBIAN_REMEDY}",
+    )
+
+
+def _unlikeness(target: _IndexTarget, codename: str) -> tuple[bool, ...]:
+    # Others' archives also have a component "main", and nothing but the fetched index tells the origin.
+    return (
+        target.origin != "Debian",
+        "debian-archive-" not in _signed_by(target),
+        not re.search(r"/debian/*$", target.uri),
+        target.release != codename,
     )
 
 
@@ -137,6 +165,8 @@ def _signed_by_stanza(text: str, target: _IndexTarget) -> str:
                 name, _, value = line.partition(":")
                 name = name.strip().lower()
                 fields[name] = value.strip()
+        if fields.get("enabled", "yes").lower() in ("no", "false", "without", "off", "disable", "0"):
+            continue
         uris = {uri.rstrip("/") for uri in fields.get("uris", "").split()}
         if target.uri.rstrip("/") in uris and target.release in fields.get("suites", "").split():
             return fields.get("signed-by", "")

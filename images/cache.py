@@ -3,7 +3,8 @@
 ::
 
     ROOT = $XDG_CACHE_HOME/realmcheck or ~/.cache/realmcheck
-    ROOT/entries/NAME-DIGEST/   finished images, addressed by content, never changed; provenance.json says what each is
+    ROOT/entries/NAME-DIGEST/   finished images, addressed by content, never changed; provenance.json says what each is,
+                                files.json what every file in it is
     ROOT/refs/NAME.json         which entry stands for a catalogue entry, and the spec it was made for
     ROOT/locks/NAME.lock        one provider at a time, per image
     ROOT/work/NAME.*/           what is being built; renamed into entries/ when finished
@@ -19,16 +20,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from images import contents
 from images.errors import ImageError
-from images.image import Provenance, sha256_of
+from images.image import Provenance
 from images.tools import file_error
 
-FORMAT: Final = 1
+FORMAT: Final = 2  # of provenance.json; part of every content address, so that no version reads another's entries
 _PROVENANCE: Final = "provenance.json"
 
 
@@ -48,7 +50,8 @@ class Record:
     """What ``provenance.json`` says of an entry.
 
     ``binaries`` have paths relative to the entry, ``packages`` name the .deb files they were; ``verified`` tells in
-    words how the content was checked and ``source`` where it came from.
+    words how the content was checked and ``source`` where it came from.  ``files`` is the sha256 of the list of all
+    files and ``provided_at`` the time in UTC: both are filled in when the entry is finished.
     """
 
     image: str
@@ -59,6 +62,7 @@ class Record:
     source: Mapping[str, str]
     binaries: tuple[Provenance, ...]
     packages: tuple[Provenance, ...] = ()
+    files: str = ""
     provided_at: str = ""
 
     def to_json(self) -> str:
@@ -88,10 +92,20 @@ class Entry:
         """The main binaries with absolute paths."""
         return tuple(Provenance(**{**vars(item), "path": str(self.path / item.path)}) for item in self.record.binaries)
 
-    def intact(self) -> bool:
-        """Whether the main binaries are still what was verified when the entry was made."""
-        return all((self.path / item.path).is_file() and sha256_of(self.path / item.path) == item.sha256
-                   for item in self.record.binaries)  # fmt: skip
+    def damage(self) -> str:
+        """What is no longer as it was when the entry was made, in words; empty when every file still is."""
+        return contents.difference(self.path, self.record.files, _PROVENANCE)
+
+
+class DamagedError(ImageError):
+    """An entry of the cache is not what was stored there; providing the image again replaces it."""
+
+    def __init__(self, name: str, path: Path, what: str) -> None:
+        super().__init__(
+            f"image {name} in the cache is damaged: {what}",
+            where=str(path),
+            remedy=f"run 'realmcheck images provide {name}' to replace it",
+        )
 
 
 class Cache:
@@ -109,24 +123,36 @@ class Cache:
         return self.root / "entries" / f"{name}-{digest[:20]}"
 
     def by_digest(self, name: str, digest: str) -> Entry | None:
-        """The intact entry with this content address, or None."""
+        """The entry with this content address, every file compared, or None; DamagedError when it has changed."""
         path = self._entry_path(name, digest)
         try:
             record = Record.from_json((path / _PROVENANCE).read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (FileNotFoundError, NotADirectoryError):
+            if path.is_dir():
+                raise DamagedError(name, path, f"{_PROVENANCE} is missing") from None
             return None
+        except OSError as error:
+            raise DamagedError(name, path, f"{_PROVENANCE} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DamagedError(name, path, f"{_PROVENANCE} makes no sense") from error
         entry = Entry(path, record)
-        return entry if record.digest == digest and entry.intact() else None
+        if record.digest != digest:
+            raise DamagedError(name, path, f"{_PROVENANCE} is another entry's")
+        if damage := entry.damage():
+            raise DamagedError(name, path, damage)
+        return entry
 
     def by_spec(self, name: str, spec: str) -> Entry | None:
-        """The intact entry that stands for a catalogue entry, or None when there is none made for this ``spec``."""
+        """The entry that stands for a catalogue entry, or None when none was made for this ``spec``.
+
+        DamagedError when it has changed.
+        """
         try:
             reference = json.loads((self.root / "refs" / f"{name}.json").read_text(encoding="utf-8"))
-            if reference["spec"] != spec:
-                return None
-            return self.by_digest(name, reference["digest"])
+            wanted, digest = (reference["format"], reference["spec"]), reference["digest"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        return self.by_digest(name, str(digest)) if wanted == (FORMAT, spec) else None
 
     @contextmanager
     def lock(self, name: str) -> Iterator[int]:
@@ -150,13 +176,14 @@ class Cache:
     def staging(self, name: str) -> Iterator[Path]:
         """An empty directory on the cache's file system, removed on exit unless ``finish`` took it.
 
-        Call with the image's lock held: left-overs of providers that were killed are removed first.
+        Call with the image's lock held: left-overs of providers that were killed are removed first.  What cannot be
+        removed, because a tool that outlived its provider still writes there, waits for the next time.
         """
         work = self.root / "work"
         try:
             work.mkdir(parents=True, exist_ok=True)
             for left_over in work.glob(f"{name}.*"):
-                shutil.rmtree(left_over)
+                shutil.rmtree(left_over, ignore_errors=True)
             directory = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=work))
         except OSError as error:
             raise file_error(error, work) from error
@@ -168,13 +195,17 @@ class Cache:
             shutil.rmtree(directory, ignore_errors=True)
 
     def finish(self, staging: Path, record: Record) -> Entry:
-        """Turn a staging directory into the entry of its content address, atomically, and point the image at it."""
-        stamped = Record(**{**vars(record), "provided_at": datetime.now(UTC).isoformat(timespec="seconds")})
+        """Turn a staging directory into the entry of its content address, atomically, and point the image at it.
+
+        A damaged entry of the same address is replaced.
+        """
         path = self._entry_path(record.image, record.digest)
         try:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            stamped = replace(record, files=contents.write(staging), provided_at=now)
             (staging / _PROVENANCE).write_text(stamped.to_json(), encoding="utf-8")
             path.parent.mkdir(parents=True, exist_ok=True)
-            existing = self.by_digest(record.image, record.digest)
+            existing = self._sound(record.image, record.digest)
             if existing is None:
                 if path.exists():
                     shutil.rmtree(path)
@@ -184,11 +215,18 @@ class Cache:
             raise file_error(error, path) from error
         return existing or Entry(path, stamped)
 
+    def _sound(self, name: str, digest: str) -> Entry | None:
+        try:
+            return self.by_digest(name, digest)
+        except DamagedError:
+            return None
+
     def _refer(self, record: Record) -> None:
         refs = self.root / "refs"
         refs.mkdir(parents=True, exist_ok=True)
-        fresh = refs / f".{record.image}.{os.getpid()}"
-        fresh.write_text(json.dumps({"digest": record.digest, "spec": record.spec}), encoding="utf-8")
+        fresh = refs / f".{record.image}.json"  # the lock is held: nobody else writes it, and no left-overs pile up
+        reference = {"format": FORMAT, "digest": record.digest, "spec": record.spec}
+        fresh.write_text(json.dumps(reference), encoding="utf-8")
         fresh.replace(refs / f"{record.image}.json")
 
     def clean(self, name: str) -> None:

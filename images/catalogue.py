@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,11 @@ from images.image import parse_version
 
 CATALOGUE: Final = Path(__file__).with_name("catalogue.toml")
 HOST_SUITE: Final = "host"
+# Names become parts of paths, and words of apt's command line and sources: nothing else may hide in them.
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
+_PACKAGE: Final = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_SUITE: Final = re.compile(r"[a-z][a-z0-9.-]*")
+_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,27 +74,45 @@ class ProbeSpec:
 Spec = PackageSpec | ProbeSpec
 
 
+def _words(table: tomlfile.Table, key: str, shape: re.Pattern[str], default: Sequence[str] = ()) -> tuple[str, ...]:
+    """The strings at ``key``, one or more, each of this shape; where there is no key, those of ``default`` if any."""
+    found = table.strings(key, tuple(default) or None)
+    if not found:
+        raise table.error("must not be empty", key)
+    for item in found:
+        if not shape.fullmatch(item):
+            raise table.error(f"must hold names such as {shape.pattern}, not {item!r}", key)
+    return found
+
+
+def _variable(table: tomlfile.Table) -> str:
+    found = table.string("environment")
+    if not _VARIABLE.fullmatch(found):
+        raise table.error(f"must be the name of a variable ({_VARIABLE.pattern}), not {found!r}", "environment")
+    return found
+
+
 def _package_spec(name: str, table: tomlfile.Table) -> PackageSpec:
     table.only(PackageSpec.__dataclass_fields__.keys() - {"name"})
     minimum = parse_version(table.string("minimum"))
     if not minimum:
         raise table.error(f"must be a version such as '11.1', not {table.string('minimum')!r}", "minimum")
-    suites, target = table.strings("suites"), table.string("target")
+    suites, target = _words(table, "suites", _SUITE), table.string("target")
     if target not in suites:
         raise table.error(f"must be one of the suites {', '.join(suites)}, not {target!r}", "target")
     program = table.string("program")
     if not program or Path(program).is_absolute() or ".." in Path(program).parts:
         raise table.error(f"must be a path inside the prefix, not {program!r}", "program")
-    packages = table.strings("packages")
+    packages = _words(table, "packages", _PACKAGE)
     return PackageSpec(
         name=name,
         kind=table.string("kind"),
         summary=table.string("summary"),
-        environment=table.string("environment"),
+        environment=_variable(table),
         suites=suites,
         target=target,
         packages=packages,
-        packages_arm64=table.strings("packages_arm64", packages),
+        packages_arm64=_words(table, "packages_arm64", _PACKAGE, packages),
         program=program,
         minimum=minimum,
     )
@@ -100,7 +124,7 @@ def _probe_spec(name: str, table: tomlfile.Table) -> ProbeSpec:
         name=name,
         kind=table.string("kind"),
         summary=table.string("summary"),
-        environment=table.string("environment"),
+        environment=_variable(table),
         personality=table.string("personality"),
     )
 
@@ -110,6 +134,8 @@ def load(path: Path = CATALOGUE) -> Mapping[str, Spec]:
     top = tomlfile.load(path)
     specs: dict[str, Spec] = {}
     for name in top.values:
+        if not _NAME.fullmatch(name):
+            raise top.error(f"must have a name such as {_NAME.pattern}", name)
         table = top.table(name)
         match table.string("kind"):
             case "qemu" | "compiler":

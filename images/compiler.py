@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -18,6 +19,11 @@ _REMEDY: Final = "name an AArch64 gcc by REALMCHECK_CC, or leave REALMCHECK_CC o
 # The machine's own C library, of the same release, must serve the compiler: the kernel starts it with the machine's
 # loader, which does not go together with another build of the library.
 _FROM_MACHINE: Final = frozenset({"libc6", "libc-bin"})
+# Variables by which gcc and ld would read or write more than they are told.
+_MEDDLING: Final = (
+    "CPATH", "C_INCLUDE_PATH", "COMPILER_PATH", "DEPENDENCIES_OUTPUT", "GCC_COMPARE_DEBUG", "GCC_EXEC_PREFIX",
+    "LD_RUN_PATH", "LDEMULATION", "LIBRARY_PATH", "SOURCE_DATE_EPOCH", "SUNPRO_DEPENDENCIES",
+)  # fmt: skip
 _FREESTANDING: Final = (
     "#include <stddef.h>\n#include <stdint.h>\nuint64_t twice(size_t n) { return 2 * (uint64_t)n; }\n"
 )
@@ -36,6 +42,11 @@ def find(spec: PackageSpec, request: debian.Request, override: str = "", *, syst
         return image
     entry = debian.find(spec, request.cache)
     return _image(spec, entry) if entry else None
+
+
+def environment() -> dict[str, str]:
+    """The environment to run a compiler in: this process's, less what would change the compiler's output."""
+    return {name: value for name, value in os.environ.items() if name not in _MEDDLING}
 
 
 def _without_cache(spec: PackageSpec, override: str, *, system: bool) -> Image | None:
@@ -86,20 +97,30 @@ def _outside(spec: PackageSpec, command: tuple[str, ...], origin: str) -> Image:
 
 def _try_out(argv: tuple[str, ...]) -> str:
     """The first line of ``--version``, once the compiler has shown that it makes freestanding AArch64 code."""
-    machine = tools.run([*argv, "-dumpmachine"], timeout=30.0, remedy=_REMEDY)
+    machine = tools.run([*argv, "-dumpmachine"], env=environment(), timeout=30.0, remedy=_REMEDY)
     if machine.returncode != 0 or not machine.stdout.startswith("aarch64"):
         said = machine.stdout.strip() or tools.first_line(machine.stderr) or f"exit status {machine.returncode}"
-        raise ImageError(f"does not compile for AArch64 but says: {said}", where=argv[0], remedy=_REMEDY)
+        raise ImageError(f"does not compile for AArch64 but says: {said}", where=_shown(argv), remedy=_REMEDY)
     _compile(argv, "-S", "-o", "-")
-    return tools.run([*argv, "--version"], timeout=30.0).stdout.splitlines()[0]
+    lines = tools.run([*argv, "--version"], timeout=30.0, remedy=_REMEDY).stdout.splitlines()
+    if not lines:
+        raise ImageError("says nothing for --version", where=_shown(argv), remedy=_REMEDY)
+    return lines[0]
+
+
+def _shown(argv: tuple[str, ...]) -> str:
+    return shlex.join(word for word in argv if not word.startswith("LD_LIBRARY_PATH="))
 
 
 def _compile(argv: tuple[str, ...], *output: str) -> None:
     # -pipe: no temporary files outside the cache
-    result = tools.run([*argv, "-pipe", "-ffreestanding", "-x", "c", "-", *output], text=_FREESTANDING, timeout=60.0)
+    command = [*argv, "-pipe", "-ffreestanding", "-x", "c", "-", *output]
+    result = tools.run(command, env=environment(), text=_FREESTANDING, timeout=60.0)
+    if tools.is_no_space(result.stderr):
+        raise tools.no_space(Path(output[-1]).parent)
     if result.returncode != 0:
         said = tools.first_line(result.stderr, "error:", "cannot")
-        raise ImageError(f"cannot compile a freestanding file: {said}", where=argv[-1], remedy=_REMEDY)
+        raise ImageError(f"cannot compile a freestanding file: {said}", where=_shown(argv), remedy=_REMEDY)
 
 
 def _library_directories(prefix: Path) -> str:
@@ -119,9 +140,12 @@ def _check(spec: PackageSpec, prefix: Path) -> debian.Checked:
     _compile(argv, "-c", "-o", str(prefix.parent / "try.o"))
     (prefix.parent / "try.o").unlink()
     if version < spec.minimum:
-        raise ImageError(f"gcc {version} of the machine's release is too old", remedy=_REMEDY)
+        dotted = ".".join(map(str, version))
+        raise ImageError(f"gcc {dotted} of the machine's release is too old", remedy=_REMEDY)
     programs = [str(prefix / spec.program)]
-    programs += [tools.run([*argv, f"-print-prog-name={name}"]).stdout.strip() for name in ("cc1", "as", "ld")]
+    programs += [
+        tools.run([*argv, f"-print-prog-name={name}"], env=environment()).stdout.strip() for name in ("cc1", "as", "ld")
+    ]
     binaries = []
     for program in programs:
         path = Path(program).resolve()
@@ -141,6 +165,6 @@ def _image(spec: PackageSpec, entry: Entry) -> Image:
         version=parse_version(entry.record.version),
         version_text=f"gcc {entry.record.version} {entry.record.digest[:20]}",
         origin="debian",
-        provenance=entry.binaries(),
+        provenance=debian.provenance(entry),
         packages=entry.record.packages,
     )

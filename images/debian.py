@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from images import apt_sources, tools
 from images.apt import Package, PrivateApt
-from images.cache import Cache, Entry, Record
+from images.cache import FORMAT, Cache, DamagedError, Entry, Record
 from images.catalogue import PackageSpec
 from images.errors import ImageError
 from images.image import Provenance, sha256_of
 from images.progress import Progress
 
 Checked = tuple[str, Sequence[str]]
+# Reading matter: a tenth of the size and half of the files, all of which are compared at every use.
+_NOT_NEEDED: Final = ("doc", "info", "lintian", "locale", "man")
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Request:
 
 
 def find(spec: PackageSpec, cache: Cache) -> Entry | None:
-    """The finished entry of an image in the cache, or None; never uses the network."""
+    """The finished entry of an image in the cache, or None; DamagedError when it has changed.  No network is used."""
     return cache.by_spec(spec.name, spec.digest(*apt_sources.host_facts()))
 
 
@@ -38,7 +43,7 @@ def provide(spec: PackageSpec, request: Request, check: Callable[[Path], Checked
     ``check`` gets the prefix, runs what is in it and returns its version and the main binaries (relative to the
     prefix).  Packages named in ``skip`` are verified and recorded but not unpacked.
     """
-    if entry := find(spec, request.cache):
+    if entry := _sound(spec, request):
         return entry
     if request.offline:
         raise ImageError(
@@ -49,13 +54,24 @@ def provide(spec: PackageSpec, request: Request, check: Callable[[Path], Checked
     request.progress.step(spec.name, "waiting", 0.0)
     with request.cache.lock(spec.name):
         try:
-            return find(spec, request.cache) or _unpacked(spec, request, check, frozenset(skip))
+            return _sound(spec, request) or _unpacked(spec, request, check, frozenset(skip))
         finally:
             request.progress.close()
 
 
+def _sound(spec: PackageSpec, request: Request) -> Entry | None:
+    """The entry, or None where it has to be made (again); without a network a damaged one is an error."""
+    try:
+        return find(spec, request.cache)
+    except DamagedError:
+        if request.offline:
+            raise
+        return None
+
+
 def _unpacked(spec: PackageSpec, request: Request, check: Callable[[Path], Checked], skip: frozenset[str]) -> Entry:
     archive = apt_sources.archive()
+    _refuse_noexec(request.cache.root)
     directory = request.cache.apt_directory / f"{'+'.join(spec.suites)}-{archive.architecture}"
     names = spec.packages_arm64 if archive.architecture == "arm64" else spec.packages
     cache = request.cache
@@ -71,12 +87,25 @@ def _unpacked(spec: PackageSpec, request: Request, check: Callable[[Path], Check
             request.progress.step(spec.name, "unpacking", index / len(packages))
             if item.name not in skip:
                 owners.update(dict.fromkeys(unpack(apt.debs / item.file, prefix), item))
+        for name in _NOT_NEEDED:
+            shutil.rmtree(prefix / "usr/share" / name, ignore_errors=True)
         version, paths = check(prefix)
         binaries = [_binary(prefix, path, owners.get(path)) for path in paths]
         entry = cache.finish(staging, _record(spec, apt, packages, version, binaries))
         apt.discard(packages)
     request.progress.done(spec.name, f"{version} ({len(packages)} packages) in {entry.path}")
     return entry
+
+
+def _refuse_noexec(root: Path) -> None:
+    """ImageError when programs cannot be run from the cache's file system: better before the download than after."""
+    there = next(path for path in (root, *root.parents) if path.exists())
+    if os.statvfs(there).f_flag & os.ST_NOEXEC:
+        raise ImageError(
+            "the cache lies on a file system from which no program may be run (noexec)",
+            where=str(root),
+            remedy="set XDG_CACHE_HOME to a directory on another file system",
+        )
 
 
 def unpack(deb: Path, prefix: Path) -> list[str]:
@@ -102,6 +131,19 @@ def _binary(prefix: Path, path: str, owner: Package | None) -> Provenance:
     )
 
 
+def provenance(entry: Entry) -> tuple[Provenance, ...]:
+    """The main binaries of an entry, then all the packages that it was unpacked from as one."""
+    record = entry.record
+    packages = Provenance(
+        name=f"{record.image} packages",
+        path=str(entry.path),
+        sha256=record.digest,
+        version=f"{len(record.packages)} packages",
+        origin=f"{record.source.get('uri', '')} {record.source.get('suites', '')}",
+    )
+    return (*entry.binaries(), packages)
+
+
 def _record(
     spec: PackageSpec, apt: PrivateApt, packages: Sequence[Package], version: str, binaries: Sequence[Provenance]
 ) -> Record:
@@ -110,10 +152,10 @@ def _record(
         image=spec.name,
         version=version,
         spec=spec.digest(*apt_sources.host_facts()),
-        digest=hashlib.sha256(f"{spec.program}\n{content}".encode()).hexdigest(),
+        digest=hashlib.sha256(f"{FORMAT}\n{spec.program}\n{content}".encode()).hexdigest(),
         verified=f"apt checked the signature with {apt.archive.keyring}; sha256 of all packages as in the index",
         source={
-            "uri": apt.archive.uri,
+            "uri": apt.archive.public_uri,
             "suites": " ".join(apt.suites),
             "preferred": spec.target,
             "architecture": apt.archive.architecture,

@@ -44,6 +44,8 @@ def in_prefix(prefix: Path, path: str) -> Path:
     ImageError when there is nothing.
     """
     todo = [part for part in path.split("/") if part]
+    if not todo:
+        raise ImageError("a program interpreter without a name", where=str(prefix))
     if not (prefix / todo[0]).exists() and not (prefix / todo[0]).is_symlink():
         todo.insert(0, "usr")
     done: list[str] = []

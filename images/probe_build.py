@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from images import elf, tomlfile, tools
-from images.cache import Cache, Entry, Record
+from images.cache import FORMAT, Cache, DamagedError, Entry, Record
 from images.catalogue import ProbeSpec
+from images.compiler import environment as compiler_environment
 from images.errors import ImageError
 from images.image import Image, Provenance, sha256_of
 from images.progress import Progress
@@ -41,10 +41,13 @@ class Recipe:
     link_flags: tuple[str, ...]
 
     def digest(self, compiler: Image) -> str:
-        """The content address: every source byte, the flags in order, and which compiler."""
+        """The content address: every source byte, the flags in order, and which compiler with which arguments."""
         files = [[name, sha256_of(self.directory / name)] for name in (*self.sources, *self.headers, self.script)]
-        text = json.dumps([files, self.flags, self.link_flags, compiler.version_text])
-        return hashlib.sha256(text.encode()).hexdigest()
+        # where Debian's compiler was unpacked does not matter, what a user's own is called with does
+        arguments = compiler.argv[1:] if compiler.origin == "user" else ()
+        binaries = [item.sha256 for item in compiler.provenance]
+        chosen = [FORMAT, files, self.flags, self.link_flags, compiler.version_text, binaries, arguments]
+        return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
 
 
 def read_recipe(personality: str, directory: Path = SOURCES) -> Recipe:
@@ -83,16 +86,23 @@ def provide(spec: ProbeSpec, cache: Cache, progress: Progress, compiler: Image) 
     """The probe's ELF, built now unless the cache has it."""
     recipe = read_recipe(spec.personality)
     digest = recipe.digest(compiler)
-    entry = cache.by_digest(spec.name, digest)
+    entry = _sound(spec, cache, digest)
     if entry is None:
         with cache.lock(spec.name):
-            entry = cache.by_digest(spec.name, digest) or _built(spec, cache, recipe, compiler)
+            entry = _sound(spec, cache, digest) or _built(spec, cache, recipe, compiler)
         progress.done(spec.name, f"built by {compiler.version_text} in {entry.path}")
     return _image(spec, entry)
 
 
+def _sound(spec: ProbeSpec, cache: Cache, digest: str) -> Entry | None:
+    try:
+        return cache.by_digest(spec.name, digest)
+    except DamagedError:
+        return None
+
+
 def find(spec: ProbeSpec, cache: Cache, compiler: Image) -> Image | None:
-    """As ``provide``, but None where it would have to be built first."""
+    """As ``provide``, but None where it would have to be built first; DamagedError when it has changed."""
     entry = cache.by_digest(spec.name, read_recipe(spec.personality).digest(compiler))
     return _image(spec, entry) if entry else None
 
@@ -124,7 +134,7 @@ def compile_probe(recipe: Recipe, compiler: Image, output: Path) -> None:
 
 
 def _run_compiler(recipe: Recipe, compiler: Image, arguments: list[str], directory: Path, scratch: Path) -> None:
-    environment = {**os.environ, "TMPDIR": str(scratch)}
+    environment = {**compiler_environment(), "TMPDIR": str(scratch)}
     result = tools.run([*compiler.argv, *arguments], cwd=directory, env=environment, timeout=120.0)
     if result.returncode == 0:
         return
@@ -154,7 +164,15 @@ def _built(spec: ProbeSpec, cache: Cache, recipe: Recipe, compiler: Image) -> En
                 "flags": " ".join(recipe.flags),
                 "link_flags": " ".join(recipe.link_flags),
             },
-            binaries=(Provenance(name=spec.name, path=_ELF, sha256=sha256_of(output), origin="built"),),
+            binaries=(
+                Provenance(
+                    name=spec.name,
+                    path=_ELF,
+                    sha256=sha256_of(output),
+                    version=f"sources {digest[:20]}, {compiler.version_text}",
+                    origin="built",
+                ),
+            ),
         )
         return cache.finish(staging, record)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from typing import NoReturn, Protocol, TextIO
+from typing import Final, NoReturn, Protocol, TextIO
 
 from tqdm import tqdm
+
+_ROWS: Final = 24  # one bar needs no more
 
 
 class Progress(Protocol):
@@ -67,7 +70,13 @@ class Bar:
             self.close()
             self._label = label
             self._bar = tqdm(
-                total=100, desc=label, file=self._stream, leave=False, bar_format="{desc} {bar} {percentage:3.0f}%"
+                total=100,
+                desc=label,
+                file=self._stream,
+                leave=False,
+                bar_format="{desc} {bar} {percentage:3.0f}%",
+                ncols=shutil.get_terminal_size().columns,  # tqdm itself draws nothing where the size is 0 x 0, as on
+                nrows=_ROWS,  # many consoles of containers and CI
             )
         self._bar.n = round(100 * min(1.0, max(0.0, fraction)))
         self._bar.refresh()

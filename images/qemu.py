@@ -106,6 +106,6 @@ def _image(spec: PackageSpec, entry: Entry) -> Image:
         version=parse_version(entry.record.version),
         version_text=f"QEMU {entry.record.version}",
         origin="debian",
-        provenance=entry.binaries(),
+        provenance=debian.provenance(entry),
         packages=entry.record.packages,
     )

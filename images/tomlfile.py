@@ -88,3 +88,5 @@ def load(path: Path) -> Table:
             where=f"{path}:{line}",
             remedy="correct it, or restore the file if it was cut off",
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise ImageError(f"not valid TOML: {error}", where=str(path), remedy="correct or restore the file") from error

@@ -89,12 +89,14 @@ def _provide(args: argparse.Namespace) -> None:
     # in a pipe the line per image below is enough
     progress = progress_for(sys.stderr) if sys.stderr.isatty() and not args.json else Silent()
     names = args.names or ["qemu", "compiler", "probe-root"]
-    provided = [images.provide(name, offline=args.offline, progress=progress) for name in names]
+    provided = []
+    for name in names:
+        image = images.provide(name, offline=args.offline, progress=progress)
+        provided.append(_facts(image))
+        if not args.json:
+            print(f"{image.name}: {image.origin} {image.version_text} {image.path}", flush=True)
     if args.json:
-        print(json.dumps([_facts(image) for image in provided], indent=2))
-        return
-    for image in provided:
-        print(f"{image.name}: {image.origin} {image.version_text} {image.path}")
+        print(json.dumps(provided, indent=2))
 
 
 def _path(args: argparse.Namespace) -> None:

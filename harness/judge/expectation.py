@@ -130,6 +130,7 @@ class Expectations:
     gpt: PossibleGPT
     _memo: dict[int, Expectation] = field(default_factory=dict)
     _used: list[Expectation] = field(default_factory=list)
+    _gone: list[Expectation] = field(default_factory=list)
     _leaves: dict[int, Translated | Expectation | None] = field(default_factory=dict)
     _pages: dict[int, Checked | None] = field(default_factory=dict)
     _reports: dict[tuple[GPCFRecord, int, PASpace], tuple[Expectation, int]] = field(default_factory=dict)
@@ -138,6 +139,9 @@ class Expectations:
 
     def changed(self) -> None:
         """Registers, tables or cached entries changed: nothing computed so far holds any longer."""
+        # What was hit until now has yet to be counted.
+        self._gone += self._used
+        self._used = []
         self._memo.clear()
         self._leaves.clear()
         self._pages.clear()
@@ -223,9 +227,9 @@ class Expectations:
         return self._computed(stimulus) if fault.level <= _LEAF_LEVEL else None
 
     def drain(self) -> list[Expectation]:
-        """Every expectation made since the last call, with its hit counts."""
-        used, self._used = self._used, []
-        return used
+        """Every expectation that may have been hit since the last call; whoever counts its hits sets them to 0."""
+        gone, self._gone = self._gone, []
+        return [*gone, *self._used]
 
 
 def _of_output(

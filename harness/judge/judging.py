@@ -188,6 +188,7 @@ class BatchJudge:
                 self._hits[alternative.rules, alternative.weak] += alternative.hits
                 if len(choices) > 1 and alternative in choices:
                     self._tally.choice("external abort", alternative.reason or "synchronous", alternative.hits)
+                alternative.hits = 0
 
     def _deviates(
         self, stimulus: Stimulus, result: Result, expectation: Expectation, gpt: PossibleGPT, index: int

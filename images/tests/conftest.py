@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import images
 from images import apt, apt_sources
 from images.apt_sources import Archive
 
@@ -54,6 +56,22 @@ def fake_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeTool:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def compiler_argv() -> tuple[str, ...]:
+    """A real compiler: the user's, the system's, or the one in the user's cache (tests have another cache)."""
+    image = images.find("compiler")
+    if image is None:
+        pytest.skip("there is no compiler; 'realmcheck images provide compiler' obtains one")
+    return image.argv
+
+
+@pytest.fixture
+def real_compiler(compiler_argv: tuple[str, ...], own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Makes the image ``compiler`` a real one; its command line."""
+    monkeypatch.setenv("REALMCHECK_CC", shlex.join(compiler_argv))
+    return shlex.join(compiler_argv)
 
 
 @dataclass

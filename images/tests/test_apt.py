@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from images import apt as apt_module
 from images.apt import PrivateApt, Report
 from images.errors import ImageError
 from images.image import sha256_of
@@ -111,6 +112,49 @@ def test_network_error_is_retried_then_named(filled: Repository, tmp_path: Path,
     with pytest.raises(ImageError, match=r"Could not resolve host \(3 attempts\); check the network and apt's proxy"):
         private_apt(filled, tmp_path / "apt").fetch(["tool"], "testing")
     assert (tmp_path / "calls").read_text().count("x") == 3
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("E: Failed to fetch http://m/InRelease 503 Busy\nE: The repository 'http://m t InRelease' is not signed.",
+         r"Failed to fetch http://m/InRelease 503 Busy \(3 attempts\); check the network"),
+        ("W: GPG error: http://m t InRelease: Sub-process /usr/bin/sqv returned an error code (1), error message is: "
+         "Missing key 0123", r"signature was refused: .*Missing key 0123; bring .* up to date"),
+        ("E: Release file for http://m/InRelease is expired (invalid since 9d 1h). Updates will not be applied",
+         r"is expired \(invalid since 9d.*; check this machine's clock, or use a mirror that is up to date"),
+        ("E: The repository 'http://m t Release' does not have a Release file.",
+         r"does not have a Release file; use a mirror that carries testing"),
+        ("E: Failed to fetch http://user:secret@m/x 404", r"Failed to fetch http://m/x 404"),
+    ],
+)  # fmt: skip
+def test_what_apt_says_becomes_one_line_with_the_right_remedy(
+    filled: Repository, tmp_path: Path, fake_tool: FakeTool, output: str, message: str
+) -> None:
+    fake_tool("apt-get", f"cat <<'END' >&2\n{output}\nEND\nexit 100")
+    with pytest.raises(ImageError, match=message) as caught:
+        private_apt(filled, tmp_path / "apt").fetch(["tool"], "testing")
+    assert "\n" not in str(caught.value) and "secret" not in str(caught.value)
+
+
+def test_apt_that_makes_no_progress_is_stopped(
+    filled: Repository, tmp_path: Path, fake_tool: FakeTool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apt_module, "STALLED", 0.2)
+    fake_tool("apt-get", f"echo $$ >>{tmp_path}/pids; while echo dlstatus:1:15.8:x; do sleep 0.05; done")
+    with pytest.raises(ImageError, match=r"reading the package lists: no progress for 0.2 s \(3 attempts\)"):
+        private_apt(filled, tmp_path / "apt").fetch(["tool"], "testing")
+    pids = (tmp_path / "pids").read_text().split()
+    assert len(pids) == 3 and not any(Path("/proc", pid).exists() for pid in pids)
+
+
+def test_password_of_the_mirror_is_private(filled: Repository, tmp_path: Path) -> None:
+    apt = private_apt(filled, tmp_path / "apt", uri="http://user:secret@m/debian/")
+    apt._write_configuration()
+    assert "secret" in (apt.root / "realmcheck.sources").read_text()
+    assert apt.root.stat().st_mode & 0o077 == 0
+    line = f"'http://user:secret@m/debian/pool/a_1_all.deb' a_1_all.deb 5 SHA256:{'0' * 64}"
+    assert apt._parse_uri(line).uri == "http://m/debian/pool/a_1_all.deb"
 
 
 def test_trouble_while_resolving_is_one_clear_line(filled: Repository, tmp_path: Path, fake_tool: FakeTool) -> None:

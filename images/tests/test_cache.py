@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import subprocess
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from images.cache import Cache, Entry, Record, default_root
+from images import contents
+from images.cache import Cache, DamagedError, Entry, Record, default_root
 from images.errors import ImageError
 from images.image import Provenance, sha256_of
 
@@ -18,6 +20,7 @@ from images.image import Provenance, sha256_of
 def store(cache: Cache, name: str = "thing", digest: str = "d" * 64, spec: str = "s1", text: str = "data") -> Entry:
     with cache.lock(name), cache.staging(name) as staging:
         (staging / "file").write_text(text)
+        (staging / "link").symlink_to("file")
         binary = Provenance(name="file", path="file", sha256=sha256_of(staging / "file"))
         return cache.finish(
             staging,
@@ -51,26 +54,81 @@ def test_stored_entry_is_found_by_spec_and_digest() -> None:
     assert not list((cache.root / "work").iterdir())
 
 
-@pytest.mark.parametrize("damage", ["content", "gone", "record", "format", "reference"])
-def test_damaged_entry_is_not_used_and_can_be_replaced(damage: str) -> None:
-    cache = Cache()
-    entry = store(cache)
-    record = entry.path / "provenance.json"
+def damage_entry(path: Path, damage: str) -> None:
+    record = path / "provenance.json"
     match damage:
         case "content":
-            (entry.path / "file").write_text("date")
+            (path / "file").write_text("date")
         case "gone":
-            (entry.path / "file").unlink()
+            (path / "file").unlink()
+        case "added":
+            (path / "stray").touch()
+        case "link":
+            (path / "link").unlink()
+            (path / "link").symlink_to("elsewhere")
+        case "list":
+            (path / "files.json").write_text("{}")
         case "record":
             record.write_text(record.read_text()[:100])
         case "format":
-            record.write_text(record.read_text().replace('"format": 1', '"format": 2'))
-        case "reference":
-            (cache.root / "refs/thing.json").write_text('{"digest": ')
-    assert cache.by_spec("thing", "s1") is None
+            record.write_text(record.read_text().replace('"format": 2', '"format": 3'))
+        case "no record":
+            record.unlink()
+        case "another":
+            record.write_text(record.read_text().replace("d" * 64, "e" * 64))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("content", "file has changed"),
+        ("gone", "file is missing"),
+        ("added", "stray does not belong there"),
+        ("link", "link has changed"),
+        ("list", "files.json has changed"),
+        ("record", "provenance.json makes no sense"),
+        ("format", "provenance.json makes no sense"),
+        ("no record", "provenance.json is missing"),
+        ("another", "provenance.json is another entry's"),
+    ],
+)
+def test_damaged_entry_is_named_and_can_be_replaced(damage: str, message: str) -> None:
+    cache = Cache()
+    entry = store(cache)
+    damage_entry(entry.path, damage)
+    with pytest.raises(DamagedError, match=rf"thing in the cache is damaged: {message}; run 'realmcheck images prov"):
+        cache.by_spec("thing", "s1")
     again = store(cache)
     assert cache.by_spec("thing", "s1") == again
     assert (again.path / "file").read_text() == "data"
+
+
+@pytest.mark.parametrize("text", ["", '{"digest": ', "[]", '{"digest": "d", "spec": "s1"}'])
+def test_unreadable_or_older_reference_stands_for_nothing(text: str) -> None:
+    cache = Cache()
+    store(cache)
+    (cache.root / "refs/thing.json").write_text(text)
+    assert cache.by_spec("thing", "s1") is None
+    assert cache.by_spec("thing", "s1") is None and store(cache) == cache.by_spec("thing", "s1")
+
+
+def test_unreadable_file_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> str:
+        raise ImageError("cannot be read: Permission denied", where=str(path))
+
+    cache = Cache()
+    store(cache)
+    monkeypatch.setattr(contents, "sha256_of", refuse)
+    with pytest.raises(DamagedError, match="Permission denied"):
+        cache.by_spec("thing", "s1")
+
+
+def test_set_user_id_bits_do_not_get_into_the_cache(tmp_path: Path) -> None:
+    program = tmp_path / "passwd"
+    program.touch()
+    program.chmod(0o6755)
+    contents.write(tmp_path)
+    assert program.stat().st_mode & 0o7777 == 0o755
 
 
 def test_failure_while_building_leaves_nothing() -> None:
@@ -85,6 +143,22 @@ def test_left_overs_of_a_killed_provider_are_removed() -> None:
     cache = Cache()
     left_over = cache.root / "work/thing.abc"
     left_over.mkdir(parents=True)
+    with cache.staging("thing"):
+        assert not left_over.exists()
+
+
+def test_left_over_that_is_still_written_to_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache()
+    left_over = cache.root / "work/thing.abc"
+    left_over.mkdir(parents=True)
+
+    def refilled(path: Path) -> None:
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", lambda path, **where: refilled(path))
+        with cache.staging("thing"):
+            assert left_over.exists()
     with cache.staging("thing"):
         assert not left_over.exists()
 

@@ -39,6 +39,12 @@ def test_unknown_name_lists_the_names() -> None:
         ('program = "usr/bin/qemu', 'program = "/usr/bin/qemu', r"qemu.program: must be a path inside the prefix"),
         ("[qemu10]", "colour = 1\n[qemu10]", r"qemu.colour: is not a known key; known keys: environment"),
         ('environment = "REALMCHECK_CC"', "", r"compiler.environment: is missing"),
+        ('environment = "REALMCHECK_CC"', 'environment = "a b"', r"compiler.environment: must be the name of a var"),
+        ('packages = ["gcc-aarch64-linux-gnu"]', "packages = []", r"compiler.packages: must not be empty"),
+        ('packages_arm64 = ["gcc"]', 'packages_arm64 = ["--yes"]', r"compiler.packages_arm64: .*, not '--yes'"),
+        ('suites = ["host"]', 'suites = ["host\\nx"]', r"compiler.suites: must hold names"),
+        ("[qemu10]", '["../x"]', r"catalogue.toml:\d+: ../x: must have a name such as"),
+        ("[qemu]", "x = 1\n[qemu]", r"catalogue.toml:3: x: must be a table"),
     ],
 )
 def test_errors_name_file_line_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -68,6 +74,14 @@ def test_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"[a]\nb = '\xff'")
     with pytest.raises(ImageError, match="not UTF-8 at byte 9"):
         catalogue.load(tmp_path / "binary.toml")
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "1" * 5000])
+def test_monstrous_values_are_refused(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_text(f"x = {value}\n")
+    with pytest.raises(ImageError, match=r"odd.toml.*not valid TOML"):
+        catalogue.load(path)
 
 
 def test_digest_follows_the_machine_only_where_it_matters() -> None:

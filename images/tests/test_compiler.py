@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -68,9 +70,29 @@ def test_unusable_command(command: str, message: str) -> None:
         images.provide("compiler", override=command)
 
 
-@pytest.mark.skipif(shutil.which(compiler.SYSTEM) is None, reason="no system compiler")
-def test_real_system_compiler() -> None:
-    assert images.provide("compiler", offline=True).version >= (10,)
+def test_real_compiler_where_the_systems_is_looked_for(compiler_argv: tuple[str, ...], fake_tool: FakeTool) -> None:
+    fake_tool(compiler.SYSTEM, f'exec {shlex.join(compiler_argv)} "$@"')
+    image = images.provide("compiler", offline=True)
+    assert image.origin == "system" and image.version >= (10,)
+
+
+def test_compiler_for_the_host_is_refused() -> None:
+    if platform.machine() == "aarch64" or not shutil.which("gcc"):
+        pytest.skip("needs a gcc for another machine than AArch64")
+    with pytest.raises(ImageError, match=r"/gcc: does not compile for AArch64 but says: \S+; name an AArch64 gcc"):
+        images.provide("compiler", override="gcc")
+
+
+def test_compiler_without_a_version(fake_tool: FakeTool) -> None:
+    path = fake_tool("own-gcc", "case $1 in -dumpmachine) echo aarch64;; esac")
+    with pytest.raises(ImageError, match=rf"{path}: says nothing for --version; .*REALMCHECK_CC"):
+        images.provide("compiler", override=str(path))
+
+
+def test_full_disk_while_trying_the_compiler_out(fake_tool: FakeTool, tmp_path: Path) -> None:
+    path = fake_tool("own-gcc", "echo 'as: error writing to try.o: No space left on device' >&2; exit 1")
+    with pytest.raises(ImageError, match=r"no space left on the device; free about"):
+        compiler._compile((str(path),), "-c", "-o", str(tmp_path / "try.o"))
 
 
 @pytest.mark.network

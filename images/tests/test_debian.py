@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,6 +68,37 @@ def test_complete_entry_is_used_without_the_network(filled: Repository, monkeypa
     assert debian.provide(SPEC, request(), check) == entry
     assert debian.provide(SPEC, request(offline=True), check) == entry
     assert debian.find(SPEC, Cache()) == entry
+
+
+def test_damaged_library_is_noticed_and_the_image_unpacked_again(filled: Repository) -> None:
+    entry = debian.provide(SPEC, request(), check)
+    (entry.path / "prefix/usr/lib/lib").write_text("y")
+    with pytest.raises(ImageError, match=r"tool in the cache is damaged: prefix/usr/lib/lib has changed; run 'realmc"):
+        debian.provide(SPEC, request(offline=True), check)
+    again = debian.provide(SPEC, request(), check)
+    assert again.path == entry.path and (entry.path / "prefix/usr/lib/lib").read_text() == "x"
+
+
+def test_provenance_covers_every_package(filled: Repository) -> None:
+    entry = debian.provide(SPEC, request(), check)
+    found = debian.provenance(entry)
+    assert [item.name for item in found] == ["tool", "tool packages"]
+    assert found[1].version == "2 packages" and found[1].sha256 == entry.record.digest
+    assert found[1].origin.endswith("/repo/ testing")
+
+
+def test_reading_matter_is_left_out(repository: Repository) -> None:
+    files = {"usr/bin/tool": "#!/bin/sh\necho 1.5\n", "usr/share/doc/tool/copyright": "x", "usr/share/tool/data": "x"}
+    repository.add("tool", files)
+    repository.publish()
+    entry = debian.provide(SPEC, request(), check)
+    assert [path.name for path in (entry.path / "prefix/usr/share").iterdir()] == ["tool"]
+
+
+def test_cache_from_which_no_program_runs(filled: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_flag=os.ST_NOEXEC))
+    with pytest.raises(ImageError, match=r"realmcheck: the cache lies on .* \(noexec\); set XDG_CACHE_HOME"):
+        debian.provide(SPEC, request(), check)
 
 
 def test_offline_without_the_entry(own_cache: Path) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import images
-from images import compiler, elf, probe_build
+from images import elf, probe_build
 from images.cache import Cache
 from images.errors import ImageError
 
-needs_compiler = pytest.mark.skipif(shutil.which(compiler.SYSTEM) is None, reason="no system compiler")
+needs_compiler = pytest.mark.usefixtures("real_compiler")
 
 BUILD = """[common]
 cflags = ["-O1", "-ffreestanding"]
@@ -62,6 +63,53 @@ def test_same_sources_elsewhere_give_the_same_bytes(sources: Path, tmp_path: Pat
     builder = images.provide("compiler")
     probe_build.compile_probe(probe_build.read_recipe("root", moved), builder, tmp_path / "x.elf")
     assert (tmp_path / "x.elf").read_bytes() == first.path.read_bytes()
+
+
+@needs_compiler
+def test_built_twice_in_other_caches_and_surroundings_it_is_the_same(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = images.provide("probe-root")
+    (tmp_path / "stray").mkdir()
+    (tmp_path / "stray/stdint.h").write_text("#error found by CPATH\n")
+    for name, value in (("CPATH", "stray"), ("DEPENDENCIES_OUTPUT", "deps"), ("SOURCE_DATE_EPOCH", "1")):
+        monkeypatch.setenv(name, str(tmp_path / value) if name != "SOURCE_DATE_EPOCH" else value)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another cache"))
+    second = images.provide("probe-root")
+    assert second.path != first.path and second.path.name == first.path.name
+    assert second.provenance[0].sha256 == first.provenance[0].sha256
+    assert second.path.parent.name == first.path.parent.name
+    assert not (tmp_path / "deps").exists()
+
+
+def test_real_probe_built_twice_is_the_same(
+    real_compiler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = images.provide("probe-root").provenance[0]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another cache"))
+    second = images.provide("probe-root").provenance[0]
+    assert first.sha256 == second.sha256 and first.path != second.path
+    assert first.version == second.version and first.version.startswith("sources ")
+
+
+def test_compiler_and_its_arguments_are_part_of_the_address(sources: Path, real_compiler: str) -> None:
+    recipe = probe_build.read_recipe("root", sources)
+    builders = [images.provide("compiler", override=f"{real_compiler}{more}") for more in ("", " -O3")]
+    assert builders[0].version_text == builders[1].version_text
+    assert recipe.digest(builders[0]) != recipe.digest(builders[1])
+    other = replace(builders[0], provenance=(replace(builders[0].provenance[0], sha256="0" * 64),))
+    assert recipe.digest(builders[0]) != recipe.digest(other)
+
+
+@needs_compiler
+def test_damaged_probe_is_built_again(sources: Path) -> None:
+    first = images.provide("probe-root")
+    whole = first.path.read_bytes()
+    first.path.write_bytes(whole[:-1])
+    with pytest.raises(ImageError, match=r"probe-root in the cache is damaged: probe.elf has changed; run 'realmcheck"):
+        images.find("probe-root")
+    assert images.provide("probe-root", offline=True) == first
+    assert first.path.read_bytes() == whole
 
 
 @needs_compiler
@@ -153,3 +201,5 @@ def test_paths_lead_inside_the_prefix(tmp_path: Path) -> None:
     for name in ("loop", "outside", "absent"):
         with pytest.raises(ImageError, match="leads nowhere inside"):
             elf.in_prefix(tmp_path, f"/lib64/{name}")
+    with pytest.raises(ImageError, match="without a name"):
+        elf.in_prefix(tmp_path, "/")

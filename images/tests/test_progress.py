@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 from images.progress import Bar, Lines, progress_for
 
@@ -34,3 +35,15 @@ def test_terminal_gets_a_bar_that_goes_away() -> None:
     progress.close()
     progress.done("qemu", "11.1.3")
     assert stream.getvalue().endswith("\rqemu: 11.1.3\n")
+
+
+def test_terminal_that_tells_no_size_gets_the_bar_too() -> None:
+    master, slave = os.openpty()
+    assert os.get_terminal_size(slave) == (0, 0)
+    with os.fdopen(slave, "w") as stream:
+        progress = progress_for(stream)
+        progress.step("qemu", "downloading", 0.5)
+        progress.close()
+        seen = os.read(master, 4096).decode()
+    os.close(master)
+    assert "qemu: downloading" in seen and "50%" in seen

@@ -27,6 +27,19 @@ def test_own_qemu_by_path_name_and_variable(fake_tool: FakeTool, monkeypatch: py
     assert images.path("qemu") == path
 
 
+def test_another_image_may_stand_in_by_its_name(fake_tool: FakeTool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALMCHECK_QEMU10", str(fake_qemu(fake_tool, "10.0.13")))
+    assert images.provide("qemu", override="qemu10").version == (10, 0, 13)
+    assert images.provide("qemu", override="qemu10").name == "qemu10"
+    monkeypatch.setenv("REALMCHECK_QEMU", "qemu10")
+    assert images.find("qemu") == images.provide("qemu") == images.provide("qemu10")
+
+
+def test_an_image_of_another_kind_does_not_stand_in() -> None:
+    with pytest.raises(ImageError, match="compiler: does not exist"):
+        images.provide("qemu", override="compiler")
+
+
 @pytest.mark.parametrize("version", ["7.2.11 (Debian 1:7.2+dfsg-7)", "8.0.5"])
 def test_qemu_without_rme_is_refused(fake_tool: FakeTool, version: str) -> None:
     path = fake_qemu(fake_tool, version)
