@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -89,16 +90,17 @@ class Check:
         )
 
     def _found(self, rule: Rule) -> RuleTally:
-        """What was counted for a rule; stimuli that took the target down count where a waiver covers the loss."""
+        """What was counted for a rule; a stimulus that took the target down counts where a waiver of that rule says so.
+
+        The waiver of the loss itself (rule AVAILABILITY) is no excuse for the rule that could not be observed.
+        """
         found = self.tally.rules.get(rule, RuleTally())
-        lost = self.tally.rules.get(Rule.AVAILABILITY, RuleTally())
-        if not self.tally.unjudged or rule is Rule.AVAILABILITY or not lost.waived:
+        if rule is Rule.AVAILABILITY:
             return found
+        excuses = Counter(waiver for loss in self.tally.fatal if (waiver := self.tally.waiver(rule, loss)))
+        covered = excuses.total()
         return replace(
-            found,
-            judged=found.judged + lost.waived,
-            waived=found.waived + lost.waived,
-            waivers=found.waivers + lost.waivers,
+            found, judged=found.judged + covered, waived=found.waived + covered, waivers=found.waivers + excuses
         )
 
     def _verdict(self, rule: Rule, found: RuleTally, problem: str) -> tuple[Verdict, str]:
@@ -108,8 +110,8 @@ class Check:
             return Verdict.INCONCLUSIVE, problem
         if rule in self.tally.not_observable:
             return Verdict.NOT_OBSERVABLE, self.tally.not_observable[rule]
-        if self.tally.unjudged:
-            excused = not self.tally.rule(Rule.AVAILABILITY).failed
+        if self.tally.unjudged and rule is not Rule.AVAILABILITY:
+            excused = all(self.tally.waiver(rule, loss) for loss in self.tally.fatal)
             return (Verdict.WAIVED if excused else Verdict.INCONCLUSIVE), "; ".join(dict.fromkeys(self.tally.unjudged))
         if found.waived:
             return Verdict.WAIVED, ""

@@ -15,11 +15,12 @@ from typing import Final
 import pexpect
 from pexpect.fdpexpect import fdspawn
 
-from harness.errors import TargetLostError
+from harness.errors import MisuseError, TargetLostError
 
 _READ_SIZE: Final = 1 << 16
 _TAIL_BYTES: Final = 1 << 16
 _LINE_END = re.compile(rb"\r*\n")
+_REMEDY: Final = "free space or give another directory with --results DIR"
 
 
 class Console:
@@ -28,15 +29,18 @@ class Console:
     def __init__(self, channel: socket.socket, log: Path) -> None:
         self.log_path = log
         self._channel = channel
-        self._log = log.open("ab", buffering=0)
+        try:
+            self._log = log.open("ab", buffering=0)
+        except OSError as error:
+            channel.close()
+            raise MisuseError(f"{log}: the console's log cannot be opened: {error.strerror}; {_REMEDY}") from None
         self._child: fdspawn[bytes] = fdspawn(channel.fileno(), use_poll=True, timeout=None)
-        self._child.logfile_read = self._log
         self._recent = b""
 
     def read(self, timeout: float) -> bytes:
         """What arrived, waiting at most ``timeout`` seconds for something; empty when nothing came.
 
-        TargetLostError when the other end is gone.
+        TargetLostError when the other end is gone; MisuseError when the log cannot be written.
         """
         try:
             data = self._child.read_nonblocking(_READ_SIZE, max(timeout, 0.0))
@@ -44,6 +48,7 @@ class Console:
             return b""
         except (pexpect.EOF, ConnectionError) as error:
             raise TargetLostError("the console was closed by the machine") from error
+        self._keep(data)
         self._recent = (self._recent + data)[-_TAIL_BYTES:]
         return data
 
@@ -62,6 +67,15 @@ class Console:
             except ConnectionError as error:
                 raise TargetLostError("the console was closed by the machine") from error
             rest = rest[sent:]
+
+    def _keep(self, data: bytes) -> None:
+        """Append to the log, to the last byte: an unbuffered file may take a part only."""
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._log.write(rest) :]
+        except OSError as error:
+            raise MisuseError(f"{self.log_path}: the console's log is cut short: {error.strerror}; {_REMEDY}") from None
 
     def tail(self, lines: int = 20) -> tuple[str, ...]:
         """The last lines, without line ends; any number of carriage returns and a newline end a line."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import math
 import random
 import shlex
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from harness.check import Check, describe, unstarted
 from harness.cli.report import as_lines
-from harness.errors import MisuseError, TargetError
+from harness.errors import MisuseError, RealmcheckError, TargetError
 from harness.judge.cases import failure_text
 from harness.judge.tally import Tally
-from harness.report import Summary, Verdict, open_run_directory
+from harness.report import CheckResult, Summary, Verdict
 from harness.run import Run
 from harness.targets.factory import KNOWN, TargetFactory
 from harness.targets.target import TargetOptions
@@ -25,6 +29,12 @@ from refmodel.rules import Rule
 _RUN = pytest.StashKey[Run]()
 _CHECK = pytest.StashKey[Check]()
 _SUMMARY = pytest.StashKey[Summary]()
+_DESELECTED = pytest.StashKey[list[pytest.Item]]()
+_UNKNOWN = pytest.StashKey[set[str]]()
+_CANNOT_RECORD = 3
+"""Exit status when results could not be written: neither "all passed" nor "tests failed"."""
+
+_KNOWN_RULES = frozenset(rule.value for rule in Rule)
 _SCALES = {"smoke": 0.05, "default": 1.0, "exhaustive": 20.0}
 
 
@@ -37,10 +47,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seed", type=int, default=None, metavar="N", help="seed of all random stimuli (printed)")
     group.addoption("--scale", choices=tuple(_SCALES), default="default", help="how many random stimuli")
     group.addoption("--wire-only", action="store_true", help="no shared memory: everything over the UART")
-    group.addoption("--timeout-scale", type=float, default=1.0, metavar="X", help="multiplies every deadline")
+    group.addoption("--timeout-scale", type=_factor, default=1.0, metavar="X", help="multiplies every deadline")
     group.addoption("--qemu", default="", metavar="PATH", help="your own qemu-system-aarch64")
     group.addoption("--probe", default="", metavar="ELF", help="your own probe firmware")
     group.addoption("--offline", action="store_true", help="use what the cache has; never the network")
+
+
+def _factor(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1000:
+        raise argparse.ArgumentTypeError(f"must be a number above 0 and up to 1000, not {text!r}")
+    return value
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,15 +73,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Pytest hook: ``--rule``."""
     wanted = set(config.option.rule)
     if wanted:
-        kept = [i for i in items if wanted & {rule for mark in i.iter_markers("rule") for rule in mark.args}]
+        config.stash[_UNKNOWN] = wanted - _KNOWN_RULES - {rule for item in items for rule in _cited(item)}
+        kept = [item for item in items if wanted.intersection(_cited(item))]
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = kept
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Pytest hook: remember what will not run, whoever decided that."""
+    for item in items:
+        item.config.stash.setdefault(_DESELECTED, []).append(item)
+
+
+def _cited(item: pytest.Item) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(rule for mark in item.iter_markers("rule") for rule in mark.args))
+
+
+def _is_check(item: pytest.Item) -> bool:
+    return "check" in getattr(item, "fixturenames", ())
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Pytest hook: when suites were selected, obtain what the target needs and open the results."""
     config = session.config
-    items = [item for item in session.items if "check" in getattr(item, "fixturenames", ())]
+    unknown = config.stash.get(_UNKNOWN, set())
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise pytest.UsageError(f"--rule: no such rule: {names}; 'realmcheck rules list' prints the rules")
+    items = [item for item in session.items if _is_check(item)]
     if not items or config.option.collectonly:
         return
     try:
@@ -71,6 +110,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _open_run(config: pytest.Config, items: list[pytest.Item]) -> Run:
+    for item in items:
+        _check_marks(item)
     option = config.option
     seed = random.SystemRandom().getrandbits(32) if option.seed is None else option.seed
     factory = TargetFactory(
@@ -83,9 +124,12 @@ def _open_run(config: pytest.Config, items: list[pytest.Item]) -> Run:
         progress=progress_for(),
     )
     factory.prepare()
-    suites = next(parent for parent in items[0].path.parents if parent.name == "suites")
+    suites = next((parent for parent in items[0].path.parents if parent.name == "suites"), None)
+    if suites is None:
+        raise MisuseError(f"{items[0].path}: a test that uses 'check' must lie in a folder suites/, beside its rules/")
     run = Run(
-        directory=open_run_directory(option.results, root=config.rootpath / "results"),
+        results=option.results,
+        root=config.rootpath / "results",
         suites=suites,
         factory=factory,
         seed=seed,
@@ -93,7 +137,23 @@ def _open_run(config: pytest.Config, items: list[pytest.Item]) -> Run:
         command=("pytest", *config.invocation_params.args),
     )
     run.begin()
+    for item in items:
+        run.plan(item.nodeid, _cited(item), "the run ended before it, or it left no result")
+    for item in config.stash.get(_DESELECTED, []):
+        if _is_check(item):
+            run.plan(item.nodeid, _cited(item), "deselected")
     return run
+
+
+def _check_marks(item: pytest.Item) -> None:
+    """MisuseError for marks that would let a check end green without a verdict."""
+    cited = _cited(item)
+    unknown = [name for name in cited if name not in _KNOWN_RULES]
+    if not cited or unknown:
+        what = f"unknown rule {unknown[0]}" if unknown else "no rule"
+        raise MisuseError(f"{item.nodeid} cites {what}; mark it with @pytest.mark.rule and an id of suites/rules")
+    if item.get_closest_marker("xfail"):
+        raise MisuseError(f"{item.nodeid}: xfail would hide a deviation; write a waiver in suites/waivers instead")
 
 
 @pytest.fixture
@@ -102,16 +162,17 @@ def check(request: pytest.FixtureRequest) -> Check:
     item, run = request.node, request.config.stash[_RUN]
     option = request.config.option
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    cited = tuple(Rule(name) for mark in item.iter_markers("rule") for name in mark.args)
+    cited = tuple(map(Rule, _cited(item)))
     options = TargetOptions(
         l0gptsz=parameters.get("l0gptsz", 30), wire_only=option.wire_only, timeout_scale=option.timeout_scale
     )
     shown = {name: str(value) for name, value in parameters.items()}
     try:
         session = run.session(options)
-    except TargetError as error:
-        run.add(unstarted(item.nodeid, cited, shown, f"the target could not be started: {error}"))
-        pytest.fail(f"INCONCLUSIVE: the target could not be started: {describe(error)}", pytrace=False)
+    except (TargetError, MisuseError) as error:
+        _add(run, unstarted(item.nodeid, cited, shown, f"the target could not be started: {error}"))
+        shown_error = describe(error) if isinstance(error, TargetError) else str(error)
+        pytest.fail(f"INCONCLUSIVE: the target could not be started: {shown_error}", pytrace=False)
     session.reproduce = shlex.join(
         ["pytest", item.nodeid, f"--target={option.target}", f"--seed={run.seed}", f"--scale={option.scale}"]
     )
@@ -133,21 +194,26 @@ def check(request: pytest.FixtureRequest) -> Check:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Pytest hook: turn what a test judged into result lines, and its verdicts into pass or fail."""
+    check = item.stash.get(_CHECK, None)
+    if check is None:
+        return (yield)
+    run = item.config.stash[_RUN]
     problem = ""
     outcome: object = None
     try:
         outcome = yield
     except TargetError as error:
         problem = f"the target was lost: {describe(error)}"
-        _discard(item)
+        run.discard(check.session)
     except BaseException as error:
-        _record(item, f"the test did not finish: {type(error).__name__}: {error}")
-        raise
-    check = _record(item, problem)
-    if check is None:
-        if problem:
+        # Whatever stopped the test, what the model knows of the machine may be out of step with it now.
+        run.discard(check.session)
+        problem = f"the test did not finish: {type(error).__name__}: {error}"
+        _add(run, check.results(problem))
+        if isinstance(error, MisuseError | pytest.skip.Exception | pytest.xfail.Exception):
             pytest.fail(f"INCONCLUSIVE: {problem}", pytrace=False)
-        return outcome
+        raise
+    _add(run, check.results(problem))
     if check.tally.first_case is not None:
         more = f"\n\n{check.tally.failed} observations in all are not permitted" if check.tally.failed > 1 else ""
         pytest.fail(f"FAIL {failure_text(check.tally.first_case)}{more}", pytrace=False)
@@ -158,17 +224,31 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     return outcome
 
 
-def _record(item: pytest.Item, problem: str) -> Check | None:
-    check = item.stash.get(_CHECK, None)
-    if check is not None:
-        item.config.stash[_RUN].add(check.results(problem))
-    return check
+def _add(run: Run, results: Sequence[CheckResult]) -> None:
+    """Record results; when nothing can be recorded any more, the run stops."""
+    with contextlib.suppress(MisuseError):  # ``broken`` says what happened, whether here or while the test ran
+        run.add(results)
+    if run.broken:
+        _stop(run)
 
 
-def _discard(item: pytest.Item) -> None:
-    check = item.stash.get(_CHECK, None)
-    if check is not None:
-        item.config.stash[_RUN].discard(check.session)
+def _stop(run: Run) -> NoReturn:
+    pytest.exit(run.broken, returncode=_CANNOT_RECORD)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Pytest hook: a check whose set-up was skipped or failed has no result of its own; record why."""
+    report = yield
+    run = item.config.stash.get(_RUN, None)
+    if run is not None and report.when == "setup" and call.excinfo is not None:
+        verdict = Verdict.NOT_RUN if report.skipped else Verdict.INCONCLUSIVE
+        said = str(call.excinfo.value).partition("\n")[0]
+        with contextlib.suppress(MisuseError):  # ``broken`` stops the run at the next result
+            run.left_out(item.nodeid, verdict, f"{'skipped' if report.skipped else 'set-up failed'}: {said}")
+    return report
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -177,9 +257,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if run is None:
         return
     option = session.config.option
-    selected = not (option.keyword or option.markexpr or option.rule)
+    selected = not (session.config.stash.get(_DESELECTED, []) or option.ignore or option.ignore_glob)
+    stopped = session.shouldstop or session.shouldfail
     whole = all((session.config.rootpath / arg).resolve() == run.suites for arg in session.config.args)
-    summary = run.end(int(exitstatus), complete=selected and whole and not session.shouldstop)
+    try:
+        summary = run.end(int(exitstatus), complete=selected and whole and not stopped)
+    except RealmcheckError as error:
+        run.broken = run.broken or str(error)
+        summary = None
+    if run.broken:
+        session.exitstatus = _CANNOT_RECORD
     if summary is not None:
         session.config.stash[_SUMMARY] = summary
 
@@ -187,9 +274,13 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Pytest hook: where the report is and what it says."""
     run, summary = config.stash.get(_RUN, None), config.stash.get(_SUMMARY, None)
-    if run is None or summary is None:
+    if run is None:
         return
     terminalreporter.section("realmcheck")
+    if summary is None:
+        terminalreporter.write_line(run.broken or "the run did not end", red=True)
+        terminalreporter.write_line(f"inconclusive: 'realmcheck report {run.directory}' shows what is recorded")
+        return
     for line in as_lines(summary):
         terminalreporter.write_line(line)
     terminalreporter.write_line(f"seed {run.seed}")

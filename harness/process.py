@@ -78,7 +78,11 @@ class Process:
         self.stderr_path = stderr
         self._ended_as: ExitKind | None = None
         try:
-            with stderr.open("ab") as errors:
+            errors = stderr.open("ab")
+        except OSError as error:
+            raise MisuseError(f"{stderr}: cannot be written: {error.strerror}; use another --results DIR") from error
+        try:
+            with errors:
                 self._stderr_start = errors.tell()
                 self._child = subprocess.Popen(
                     self.argv,

@@ -1,4 +1,8 @@
-"""One pytest run: its result directory, targets (one per set of options, powered on once), waivers and rules."""
+"""One pytest run: its result directory, targets (one per set of options, powered on once), waivers and rules.
+
+Every planned test ends with at least one result line: those that were deselected, skipped or never reached get a
+NOT_RUN line, so that no rule looks complete because the rest of its tests passed.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,13 @@ import contextlib
 import platform
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from harness.errors import MisuseError, RealmcheckError, TargetError, TargetProtocolError
 from harness.judge.session import Session
 from harness.report import (
     BatchStore,
@@ -20,31 +25,46 @@ from harness.report import (
     RunHeader,
     Summary,
     TargetRecord,
+    Verdict,
     Waiver,
     build_views,
     find,
     load_waivers,
+    open_run_directory,
 )
 from harness.rules.catalogue import Catalogue, load_catalogue
 from harness.targets.factory import TargetFactory
 from harness.targets.target import Target, TargetInfo, TargetOptions
+
+_STARTS = 2
+"""How often in a row a target may fail to start before the run stops trying: each try can cost a boot deadline."""
+
+_NEEDED = ("GPCCR_EL3", "ID_AA64PFR0_EL1", "ID_AA64MMFR0_EL1", "ID_AA64ISAR0_EL1")
 
 
 @dataclass(kw_only=True)
 class Run:
     """Everything that lives as long as the pytest session.
 
-    ``seed`` makes every random choice of the run; ``scale`` multiplies the number of random stimuli.
+    ``results`` is the directory asked for, None for a new one below ``root``; ``seed`` makes every random choice of
+    the run; ``scale`` multiplies the number of random stimuli.  ``broken`` says why nothing more can be recorded, empty
+    while all is well.
     """
 
-    directory: Path
+    results: Path | None
+    root: Path
     suites: Path
     factory: TargetFactory
     seed: int
     scale: float
     command: Sequence[str]
+    directory: Path = Path()
     writer: ResultWriter | None = None
     waivers: tuple[Waiver, ...] = ()
+    broken: str = ""
+    _planned: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    _gaps: bool = False
+    _refused: dict[TargetOptions, list[RealmcheckError]] = field(default_factory=dict)
     _sessions: dict[TargetOptions, Session] = field(default_factory=dict)
     _targets: list[Target] = field(default_factory=list)
 
@@ -54,7 +74,11 @@ class Run:
         return load_catalogue(self.suites / "rules")
 
     def begin(self) -> None:
-        """Open the results: from here on a header is on disk."""
+        """Open the results: from here on a header is on disk.
+
+        Everything that can be wrong with the request is found before a directory is made.
+        """
+        digest = self.catalogue.digest
         self.waivers = load_waivers(self.suites / "waivers")
         header = RunHeader(
             realmcheck=version("realmcheck"),
@@ -64,22 +88,56 @@ class Run:
             seeds={"seed": str(self.seed), "scale": str(self.scale)},
             host=host(),
             provenance=self.factory.provenance,
-            catalogue=self.catalogue.digest,
+            catalogue=digest,
             waivers=tuple(w for w in self.waivers if w.target == self.factory.name),
         )
+        self.directory = open_run_directory(self.results, root=self.root)
         self.writer = ResultWriter(self.directory, header)
 
+    def plan(self, test: str, rules: Sequence[str], reason: str) -> None:
+        """A test that exists; ``reason`` is why it was not run, should no result of it ever be added."""
+        self._planned[test] = tuple(rules), reason
+
+    def left_out(self, test: str, verdict: Verdict, reason: str) -> None:
+        """A planned test that ended without a check: record why, unless it has results already."""
+        rules, _ = self._planned.get(test, ((), ""))
+        if rules:
+            self._gaps = True
+            self.add([CheckResult(test=test, rules=rules, verdict=verdict, reason=reason)])
+
     def session(self, options: TargetOptions) -> Session:
-        """The session with the target of these options, powered on at first use."""
-        if options not in self._sessions:
-            number = len(self._targets)
-            target = self.factory.make(options, self.directory / "logs" / f"{number}")
-            self._targets.append(target)
-            target.power_on()
-            if self.writer is not None:
-                self.writer.target(TargetRecord.of(target.info))
-            self._sessions[options] = Session(target, store=self._store)
+        """The session with the target of these options, powered on at first use.
+
+        A target that does not start is tried again by the next test; after two failures in a row no more, and the last
+        error is raised again at once.
+        """
+        if options in self._sessions:
+            return self._sessions[options]
+        refused = self._refused.setdefault(options, [])
+        if len(refused) >= _STARTS:
+            raise _again(refused[-1])
+        try:
+            self._sessions[options] = self._start(options)
+        except (TargetError, MisuseError) as error:
+            refused.append(error)
+            raise
+        refused.clear()
         return self._sessions[options]
+
+    def _start(self, options: TargetOptions) -> Session:
+        number = len(self._targets)
+        target = self.factory.make(options, self.directory / "logs" / f"{number}")
+        self._targets.append(target)
+        try:
+            target.power_on()
+            _verify(target.info)
+            with self._recording():
+                self._the_writer().target(TargetRecord.of(target.info))
+            return Session(target, store=self._store)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                target.power_off()
+            raise
 
     def discard(self, session: Session) -> None:
         """A session whose state is unknown: power its target off; the next test starts a new one."""
@@ -90,7 +148,22 @@ class Run:
                     known.target.power_off()
 
     def _store(self, image: bytes, results: bytes, memory: Sequence[tuple[int, bytes]], title: str) -> str:
-        return BatchStore(self.directory).store(image, results, memory, {"scene": title})
+        with self._recording():
+            return BatchStore(self.directory).store(image, results, memory, {"scene": title})
+
+    @contextlib.contextmanager
+    def _recording(self) -> Iterator[None]:
+        """Note that the results can no longer be written, whoever sees the error first."""
+        try:
+            yield
+        except MisuseError as error:
+            self.broken = self.broken or str(error)
+            raise
+
+    def _the_writer(self) -> ResultWriter:
+        if self.writer is None:
+            raise MisuseError("the run has no results yet; call begin() first")
+        return self.writer
 
     def waive(self, rule: str, signature: str, target: TargetInfo) -> str | None:
         """The waiver that covers a deviation of this target, by name."""
@@ -103,21 +176,43 @@ class Run:
         return random.Random(f"{self.seed}:{name}")
 
     def add(self, results: Sequence[CheckResult]) -> None:
-        """Append result lines."""
-        if self.writer is not None:
-            for result in results:
-                self.writer.add(result)
+        """Append result lines; MisuseError, and ``broken`` is set, when they cannot be written."""
+        for result in results:
+            self._planned.pop(result.test, None)
+            with self._recording():
+                self._the_writer().add(result)
 
     def end(self, exit_status: int, *, complete: bool) -> Summary | None:
-        """Power everything off, close the results, build the views."""
+        """Power everything off, close the results, build the views.
+
+        None when the run was not begun or its results could not be written: then there is nothing to claim from.
+        """
         for target in self._targets:
             # A target that cannot be switched off any more is gone; the results must be closed all the same.
             with contextlib.suppress(Exception):
                 target.power_off()
-        if self.writer is None:
+        if self.writer is None or self.broken:
             return None
-        self.writer.finish(exit_status, complete=complete)
+        for test, (_, reason) in list(self._planned.items()):
+            self.left_out(test, Verdict.NOT_RUN, reason)
+        with self._recording():
+            self.writer.finish(exit_status, complete=complete and not self._gaps)
         return build_views(self.directory, self.catalogue)
+
+
+def _again(error: RealmcheckError) -> RealmcheckError:
+    """The error of an earlier start, for a test that makes no start of its own."""
+    text = f"{error} (not tried again: it failed to start {_STARTS} times in a row)"
+    if isinstance(error, TargetError):
+        return type(error)(text, error.evidence)
+    return MisuseError(text)
+
+
+def _verify(info: TargetInfo) -> None:
+    """TargetProtocolError when the target does not report a register that the judge rests on."""
+    for name in _NEEDED:
+        if name not in info.id_registers:
+            raise TargetProtocolError(f"{info.name} does not report {name}; boot a probe built from the same release")
 
 
 def host() -> Mapping[str, str]:

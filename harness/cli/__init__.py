@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from harness.cli import bench, images, mutants, report, rules
@@ -33,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.register(subparsers)
     parsed = parser.parse_args(arguments)
     try:
-        return int(parsed.run(parsed))
+        status = int(parsed.run(parsed))
+        sys.stdout.flush()
+        return status
     except (MisuseError, ImageError) as error:
         print(f"realmcheck: {error}", file=sys.stderr)
         return MISUSE
@@ -44,5 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; that is no failure of ours.
         sys.stderr.close()
         return GOOD
+    except OSError as error:
+        # A traceback would end with the status that means "bad", which is a verdict about a target.
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"realmcheck: {where}{error.strerror or error}; free space or check the path", file=sys.stderr)
+        # Python flushes standard output once more when it ends; what cannot be written must not change the status.
+        with contextlib.suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return MISUSE
     except KeyboardInterrupt:
         return INCONCLUSIVE

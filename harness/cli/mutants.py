@@ -53,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     if not chosen:
         subjects = ", ".join(sorted({mutant.subject for mutant in MUTANTS}))
         raise MisuseError(f"there are no mutants of subject {args.subject!r}; subjects: {subjects}")
+    if args.jobs < 1:
+        raise MisuseError(f"--jobs must be 1 or more, not {args.jobs}")
     if args.list:
         for mutant in chosen:
             print(f"{mutant.name:42} {', '.join(mutant.rules)}")

@@ -15,7 +15,7 @@ from harness.judge.scene import Invalidate, Item, Scene, TableWrite, Under
 from harness.judge.stimulus import RET, WRITING, Kind, Stimulus
 from harness.judge.tally import Tally
 from harness.probe.address_space import MemoryType, Windows, va_of
-from harness.probe.batch import Batch, decode_results, pool_pointer
+from harness.probe.batch import Batch, EncodedBatch, decode_results, pool_pointer
 from harness.probe.records import Op, Record, RegisterEntry, World
 from harness.report.records import FailingCase
 from harness.report.records import Outcome as ReportOutcome
@@ -27,6 +27,7 @@ from refmodel.memory import Memory, MemoryMap, Region, RegionKind
 from refmodel.rules import Rule
 from refmodel.sysregs import GPCCR_EL3
 
+_KILLED = "SIGKILL"
 _CULPRITS = 2
 """So many stimuli of a scene may take the target down before the scene itself is given up."""
 
@@ -92,23 +93,28 @@ class Session:
 
         A target that is lost is power-cycled and asked once more.  A second loss at the same item is a failure of
         AVAILABILITY, and the rest runs without it; when another item goes the same way, it is the scene that takes the
-        target down, and the rest is given up.  A loss that cannot be pinned to an item is raised.
+        target down, and the rest is given up.  A loss that cannot be pinned to an item is raised, and so is one that
+        somebody else caused: no machine sends SIGKILL to itself.
         """
         remaining = list(items)
         suspect: int | None = None
         culprits = 0
         while remaining:
+            attempt = tally.fork()
             try:
-                self._run_once(scene, remaining, tally)
+                self._run_once(scene, remaining, attempt)
+                tally.merge(attempt)
                 return
             except TargetError as error:
                 at = error.evidence.record_index
+                # What was recorded of the attempt stays, although nothing of it is counted.
+                tally.batches += attempt.batches
                 self.restart()
                 if suspect is None:
                     suspect = -1 if at is None else at
                     tally.lost.append(f"{error}; power-cycled and asked again")
                     continue
-                if at is None or at != suspect or at >= len(remaining):
+                if at is None or at != suspect or at >= len(remaining) or _KILLED in error.evidence.exit_status:
                     raise
                 self._report_lost(scene, remaining.pop(at), error, tally)
                 suspect = None
@@ -140,6 +146,7 @@ class Session:
             )
 
         tally.stimuli += 1
+        tally.fatal.append(signature)
         tally.unjudged.append(f"a stimulus of {scene.title!r} takes the target down")
         tally.fail(Rule.AVAILABILITY, signature, case)
 
@@ -149,11 +156,12 @@ class Session:
         # Kept only when the batch ends well and changes no table.
         self._state = None
         encoded = self._batch(scene, items).encode()
-        raw = self.target.run_encoded(encoded)
-        name = ""
-        if self._store is not None:
-            name = self._store(encoded.image, raw, writes, scene.title)
-            tally.batches.append(name)
+        try:
+            raw = self.target.run_encoded(encoded)
+        except TargetError:
+            self._record(encoded, self.target.partial_results(), writes, f"{scene.title}, cut short", tally)
+            raise
+        name = self._record(encoded, raw, writes, scene.title, tally)
         results = decode_results(raw, encoded.count)
         around = cases.Circumstances(
             reproduce=self.reproduce, stage="probe", console=lambda: self.target.console_tail(20)
@@ -169,6 +177,16 @@ class Session:
         tally.count((Rule.AVAILABILITY,), len(items), weak=False)
         if not any(isinstance(item, TableWrite | Invalidate) for item in items):
             self._state = state
+
+    def _record(
+        self, encoded: EncodedBatch, raw: bytes, writes: Sequence[tuple[int, bytes]], title: str, tally: Tally
+    ) -> str:
+        """Keep a raw batch, if batches are kept at all; its name."""
+        if self._store is None:
+            return ""
+        name = self._store(encoded.image, raw, writes, title)
+        tally.batches.append(name)
+        return name
 
     def _state_of(self, scene: Scene) -> SceneState:
         """The state of the last scene if this is the same and nothing is to be written under it, else a new one."""

@@ -36,6 +36,20 @@ class RuleTally:
     waivers: Counter[str] = field(default_factory=Counter)
     cases: list[FailingCase] = field(default_factory=list)
 
+    def add(self, other: RuleTally) -> None:
+        """Add the counts of another part of the same check; of each signature only the first cases are kept."""
+        self.judged += other.judged
+        self.failed += other.failed
+        self.waived += other.waived
+        self.weak += other.weak
+        self.signatures += other.signatures
+        self.waivers += other.waivers
+        kept = Counter(case.signature for case in self.cases)
+        for case in other.cases:
+            kept[case.signature] += 1
+            if kept[case.signature] <= CASES_PER_SIGNATURE:
+                self.cases.append(case)
+
 
 @dataclass
 class Tally:
@@ -51,7 +65,11 @@ class Tally:
     cells_total: int = 0
     not_observable: dict[Rule, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
+    """Losses of the target in words, those that a second attempt made good included."""
+    fatal: list[str] = field(default_factory=list)
+    """Signatures of the losses that no attempt made good: one for each stimulus that was never judged."""
     unjudged: list[str] = field(default_factory=list)
+    """Why stimuli were not judged."""
     _waiver: dict[tuple[Rule, str], str | None] = field(default_factory=dict)
 
     def rule(self, rule: Rule) -> RuleTally:
@@ -81,9 +99,7 @@ class Tally:
         """An observation speaks against ``rule``; the case is only built when it will be kept."""
         tally = self.rule(rule)
         tally.judged += 1
-        if (rule, case_signature) not in self._waiver:
-            self._waiver[rule, case_signature] = self.waive(rule.value, case_signature)
-        waiver = self._waiver[rule, case_signature]
+        waiver = self.waiver(rule, case_signature)
         if waiver is None:
             tally.failed += 1
             tally.signatures[case_signature] += 1
@@ -94,6 +110,25 @@ class Tally:
             seen = tally.waivers[waiver]
         if seen <= CASES_PER_SIGNATURE:
             tally.cases.append(make_case(waiver or ""))
+
+    def waiver(self, rule: Rule, case_signature: str) -> str | None:
+        """The waiver that covers this deviation from ``rule``, by name."""
+        if (rule, case_signature) not in self._waiver:
+            self._waiver[rule, case_signature] = self.waive(rule.value, case_signature)
+        return self._waiver[rule, case_signature]
+
+    def fork(self) -> Tally:
+        """An empty tally of the same check, for an attempt that may come to nothing."""
+        return Tally(waive=self.waive, cited=self.cited)
+
+    def merge(self, attempt: Tally) -> None:
+        """Add what an attempt that came to its end has judged."""
+        self.stimuli += attempt.stimuli
+        for rule, found in attempt.rules.items():
+            self.rule(rule).add(found)
+        for name, seen in attempt.choices.items():
+            self.choices.setdefault(name, Counter()).update(seen)
+        self.batches += attempt.batches
 
     def choice(self, name: str, value: str, times: int = 1) -> None:
         """The target made an implementation's choice."""

@@ -7,6 +7,7 @@ payload before compression, so equal batches are stored once.  It does not decod
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -94,7 +95,8 @@ class BatchStore:
                 file.writelines([header, *stored])
             temporary.replace(self.path(name))
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             what = f"{self.path(name)}: a batch could not be written: {error.strerror}"
             raise MisuseError(f"{what}; earlier batches and results are kept; free space and run again") from None
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from harness.report.files import replace_file
 from harness.report.records import CheckResult, Counts, FailingCase
 from harness.report.summary import Check, RuleSummary, Summary, seconds
 from harness.report.verdicts import SEVERITY, Verdict, merge
@@ -87,8 +88,8 @@ class TestRow:
 
 
 def write_html(summary: Summary, path: Path) -> None:
-    """Write the HTML view of a run."""
-    path.write_text(render(summary), encoding="utf-8", errors="replace")
+    """Write the HTML view of a run; a former one is replaced only by a whole one."""
+    replace_file(path, render(summary).encode("utf-8", errors="replace"))
 
 
 def render(summary: Summary) -> str:

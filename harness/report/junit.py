@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
 
+from harness.report.files import replace_file
 from harness.report.records import CheckResult
 from harness.report.summary import Check, Summary, seconds
 from harness.report.verdicts import Verdict
@@ -44,7 +45,7 @@ def write_junit(summary: Summary, path: Path) -> None:
     root = ET.Element("testsuites", name="realmcheck")
     root.append(suite)
     ET.indent(root)
-    ET.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+    replace_file(path, ET.tostring(root, encoding="utf-8", xml_declaration=True))
 
 
 def _case(suite: ET.Element, check: Check, *, shared: bool) -> None:

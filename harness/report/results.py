@@ -6,8 +6,12 @@ run.  It does not judge: see ``summary.py``.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import math
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +24,8 @@ from harness.report.codec import DecodeError, decode, encode
 from harness.report.records import SCHEMA_VERSION, CheckResult, Counts, RunEnd, RunHeader, TargetRecord
 
 RESULTS = "results.jsonl"
+VIEWS = ("junit.xml", "report.html")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 T = TypeVar("T")
 
@@ -27,8 +33,8 @@ T = TypeVar("T")
 def open_run_directory(explicit: Path | None = None, *, root: Path = Path("results")) -> Path:
     """Create and return the directory of a run.
 
-    ``explicit`` (option ``--results DIR``) is used as it is; an earlier ``results.jsonl`` in it is renamed, not
-    overwritten.  Otherwise it is ``root/<UTC time>-<process id>`` and ``root/latest`` is linked to it.
+    ``explicit`` (option ``--results DIR``) is used as it is; an earlier ``results.jsonl`` in it, and its views, are
+    renamed, not overwritten.  Otherwise it is ``root/<UTC time>-<process id>`` and ``root/latest`` is linked to it.
     Raises MisuseError when the directory cannot be made.
     """
     directory = explicit or root / f"{_stamp(time.time())}-{os.getpid()}"
@@ -51,13 +57,30 @@ def _stamp(seconds: float) -> str:
 def _keep_earlier(path: Path) -> None:
     if not path.exists():
         return
-    stem = f"{path.stem}-{_stamp(path.stat().st_mtime)}"
-    target = path.with_name(f"{stem}{path.suffix}")
-    number = 1
+    if _in_use(path):
+        raise MisuseError(f"{path.parent}: another run is writing its results there; give another --results DIR")
+    stamp, number = _stamp(path.stat().st_mtime), 1
+    target = path.with_name(f"{path.stem}-{stamp}{path.suffix}")
     while target.exists():
         number += 1
-        target = path.with_name(f"{stem}-{number}{path.suffix}")
+        target = path.with_name(f"{path.stem}-{stamp}-{number}{path.suffix}")
+    # The views too: should this run not reach its end, theirs must not be taken for its own.
+    for view in (path.with_name(name) for name in VIEWS):
+        if view.exists():
+            view.rename(view.with_name(target.name.replace(path.stem, view.stem, 1)).with_suffix(view.suffix))
     path.rename(target)
+
+
+def _in_use(path: Path) -> bool:
+    """Whether a running ``ResultWriter`` holds the file; the kernel drops its lock however that run ends."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False  # a file system that cannot lock
+    return False
 
 
 def _link_latest(root: Path, directory: Path) -> None:
@@ -84,7 +107,15 @@ class ResultWriter:
             self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise MisuseError(f"{self.path}: cannot be created: {error.strerror}") from None
-        self._line("run", header)
+        # Not every file system can lock; then only the advice to one run per directory is left.
+        with contextlib.suppress(OSError):
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            self._line("run", header)
+        except MisuseError:
+            os.close(self._fd)
+            self.path.unlink()  # a file without header says nothing and would be in the way of the next run
+            raise
 
     def target(self, record: TargetRecord) -> None:
         """Record what a target says about itself once it is on; later lines win over earlier ones and the header."""
@@ -109,6 +140,8 @@ class ResultWriter:
         try:
             self._line("end", end)
             os.fsync(self._fd)
+        except OSError as error:
+            raise MisuseError(f"{self.path}: the last results may not be on disk: {error.strerror}") from None
         finally:
             os.close(self._fd)
 
@@ -120,14 +153,14 @@ class ResultWriter:
         size = os.fstat(self._fd).st_size
         try:
             written = os.write(self._fd, data)
+            while written < len(data):  # a disk that fills up takes a part first; only the next write says why
+                written += os.write(self._fd, data[written:])
         except OSError as error:
             self._refuse(size, error.strerror or "write error")
-        if written != len(data):
-            self._refuse(size, "No space left on device")
 
     def _refuse(self, size: int, why: str) -> NoReturn:
         os.ftruncate(self._fd, size)
-        kept = f"the header and {self._checks} checks before it are kept"
+        kept = f"the header and {self._checks} checks before it are kept" if size else "nothing was recorded"
         raise MisuseError(f"{self.path}: a result could not be written: {why}; {kept}; free space and run again")
 
 
@@ -195,15 +228,33 @@ def _lines(path: Path) -> tuple[list[bytes], bool]:
 
 def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(line.decode())
+        value = json.loads(line.decode(), parse_constant=_no_number, parse_float=_finite)
+        if _SURROGATE.search(line):
+            json.dumps(value, ensure_ascii=False).encode()
     except UnicodeDecodeError:
         raise BadInputError("not UTF-8 text", path=path, where=f"line {number}") from None
+    except UnicodeEncodeError:
+        raise BadInputError("half a surrogate pair is no text", path=path, where=f"line {number}") from None
     except json.JSONDecodeError as error:
         raise BadInputError(f"not JSON ({error.msg})", path=path, where=f"line {number}") from None
+    except ValueError as error:
+        what = str(error).partition(";")[0]
+        raise BadInputError(f"a number that cannot be read: {what}", path=path, where=f"line {number}") from None
     except RecursionError:
         raise BadInputError("not JSON (nested too deep)", path=path, where=f"line {number}") from None
     if not isinstance(value, dict):
         raise BadInputError("not a JSON object", path=path, where=f"line {number}")
+    return value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large")
     return value
 
 

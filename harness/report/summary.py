@@ -220,6 +220,8 @@ def _problems(
         yield Problem(text=f"interrupted: pytest ended with status {run.end.exit_status}", result=unclear)
     elif run.end.exit_status == 1 and not any(c.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE) for c in checks):
         yield Problem(text="pytest reported a failure that no check explains; see its output", result=unclear)
+    elif not run.complete:
+        yield Problem(text="only a part of the suites was selected or reached", result=unclear)
     if not claims:
         yield Problem(text="no profile of the catalogue was claimed or touched", result=unclear)
     for name in run.header.profiles:

@@ -115,6 +115,10 @@ class ModelTarget:
         encoded = batch.encode()
         return decode_results(self.run_encoded(encoded), encoded.count)
 
+    def partial_results(self) -> bytes:
+        """Nothing: the child answers a batch as a whole."""
+        return b""
+
     def console_tail(self, lines: int = 20) -> tuple[str, ...]:
         """The last lines of the child's standard error."""
         path = self._log_directory / "model.stderr"

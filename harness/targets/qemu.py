@@ -162,12 +162,17 @@ class QemuTarget:
         self._running()
         return self.read_memory(self._the_banner().batch + offset, length)
 
-    def partial_results(self) -> list[Result]:
-        """Results of the last batch as far as it came, also after the machine died; empty without shared memory."""
+    def partial_results(self) -> bytes:
+        """The result bytes of the last batch as far as it came, also after the machine died.
+
+        Empty without shared memory, and where the machine left no batch in it.
+        """
         if self._batch is None or self._mailbox is None:
-            return []
-        raw = self._mailbox.partial(self._batch)
-        return decode_results(raw, len(raw) // 128)
+            return b""
+        try:
+            return self._mailbox.partial(self._batch)
+        except TargetError:
+            return b""
 
     def console_tail(self, lines: int = 20) -> tuple[str, ...]:
         """The last lines of the probe's console."""

@@ -134,5 +134,8 @@ class Target(Protocol):
     def run(self, batch: Batch) -> Sequence[Result]:
         """Run the records in order and return one result for each."""
 
+    def partial_results(self) -> bytes:
+        """The result bytes of the last batch as far as it came, also after the machine was lost; may be empty."""
+
     def console_tail(self, lines: int = 20) -> tuple[str, ...]:
         """The last lines of the probe's console."""

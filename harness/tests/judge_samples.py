@@ -29,6 +29,7 @@ class FalsifiedTarget(ModelTarget):
         self.falsify: Falsify = lambda record, result: result
         self.lose: Callable[[Record], bool] = lambda record: False
         self.last_words: tuple[str, ...] = ("machine: assertion failed",)
+        self.exit_status = "aborted"
         self.batches = 0
         self.power_ons = 0
 
@@ -43,7 +44,7 @@ class FalsifiedTarget(ModelTarget):
         records = list(records_of(encoded.image))
         for index, record in enumerate(records):
             if self.lose(record):
-                evidence = TargetEvidence(record_index=index, exit_status="aborted", last_words=self.last_words)
+                evidence = TargetEvidence(record_index=index, exit_status=self.exit_status, last_words=self.last_words)
                 raise TargetLostError("the machine is gone", evidence)
         results = decode_results(super().run_encoded(encoded), encoded.count)
         return b"".join(RESULT.pack(*self.falsify(a, b)) for a, b in zip(records, results, strict=True))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from harness.check import Check
-from harness.errors import MisuseError, TargetProtocolError
+from harness.errors import MisuseError, TargetLostError, TargetProtocolError
 from harness.judge.scene import Invalidate, Scene, TableWrite, Under
 from harness.judge.session import Session
 from harness.judge.stimulus import Kind, Stimulus
@@ -247,19 +247,54 @@ def test_a_stimulus_that_loses_the_target_twice_fails_availability_and_the_rest_
     assert results == {"GPC-035": Verdict.INCONCLUSIVE, "GPC-080": Verdict.FAIL}
 
 
-def test_a_loss_that_is_waived_covers_the_stimulus_and_no_rule_passes(
-    session: Session, machine: FalsifiedTarget
-) -> None:
+def lost_once(session: Session, machine: FalsifiedTarget, *waived: Rule) -> dict[str, Verdict]:
+    """Verdicts of a check that cites GPI_ANY, after one loss that is waived for some rules."""
     fatal = session.stimulus(Kind.LOAD, ANY + 0x100, World.ROOT)
     machine.lose = lambda record: record.address == fatal.va
-    tally = Tally(waive=lambda rule, signature: "known" if "assertion failed" in signature else None)
+    names = {rule.value for rule in waived}
+    tally = Tally(waive=lambda rule, signature: "known" if rule in names and "assertion failed" in signature else None)
     session.run(scene(session), [session.stimulus(Kind.LOAD, ANY, World.ROOT), fatal], tally)
-    results = {r.rules[0]: r for r in check_of(session, tally, Rule.GPI_ANY).results()}
-    assert {name: r.verdict for name, r in results.items()} == {
-        "GPC-035": Verdict.WAIVED,
-        "GPC-080": Verdict.WAIVED,
-    }
-    assert results["GPC-035"].waived == {"known": 1}
+    return {r.rules[0]: r.verdict for r in check_of(session, tally, Rule.GPI_ANY).results()}
+
+
+def test_a_waiver_of_the_loss_does_not_excuse_the_rule_that_was_not_observed(
+    session: Session, machine: FalsifiedTarget
+) -> None:
+    verdicts = lost_once(session, machine, Rule.AVAILABILITY)
+    assert verdicts == {"GPC-035": Verdict.INCONCLUSIVE, "GPC-080": Verdict.WAIVED}
+
+
+def test_a_waiver_of_the_rule_covers_the_stimulus_and_the_rule_does_not_pass(
+    session: Session, machine: FalsifiedTarget
+) -> None:
+    verdicts = lost_once(session, machine, Rule.AVAILABILITY, Rule.GPI_ANY)
+    assert verdicts == {"GPC-035": Verdict.WAIVED, "GPC-080": Verdict.WAIVED}
+
+
+def test_an_attempt_that_breaks_off_is_not_counted(session: Session, machine: FalsifiedTarget) -> None:
+    read, failures_left = machine.read_memory, [1]
+
+    def breaks_off(pa: int, length: int) -> bytes:
+        if pa == ANY and failures_left:
+            failures_left.pop()
+            raise TargetLostError("the machine is gone while its memory is read")
+        return read(pa, length)
+
+    machine.read_memory = breaks_off  # type: ignore[method-assign]
+    stores = [session.stimulus(Kind.STORE, ANY + 16 * n, World.ROOT) for n in range(5)]
+    tally = judged(session, *stores)
+    del machine.read_memory
+    assert not failures_left
+    assert (tally.stimuli, tally.rule(Rule.GPI_ANY).judged) == (5, 5)
+    assert len(tally.lost) == 1
+
+
+def test_a_target_that_somebody_killed_is_no_failure_of_its_own(session: Session, machine: FalsifiedTarget) -> None:
+    machine.exit_status = "killed (SIGKILL)"
+    machine.lose = lambda record: record.address == session.windows.va(ANY, World.ROOT)
+    with pytest.raises(TargetLostError):
+        judged(session, session.stimulus(Kind.LOAD, ANY, World.ROOT))
+    machine.exit_status = "aborted"
 
 
 def test_other_last_words_are_another_loss(session: Session, machine: FalsifiedTarget) -> None:

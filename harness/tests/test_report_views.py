@@ -224,7 +224,8 @@ def test_junit_counts_what_the_results_say(tmp_path: Path) -> None:
 def test_the_command_says_and_exits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], verdict: Verdict, status: int | None, code: int
 ) -> None:
-    run = write_run(tmp_path / "run", check(verdict), head=header(waivers=(WAIVER,)), status=status, complete=False)
+    waivers = (WAIVER,) if verdict is Verdict.WAIVED else ()
+    run = write_run(tmp_path / "run", check(verdict), head=header(waivers=waivers), status=status)
     arguments = ["report", str(run), "--rules", str(write_rules(tmp_path / "rules")), "--check"]
     args = parser_with(command).parse_args(arguments)
     assert args.run(args) == code

@@ -1,0 +1,224 @@
+"""No way to end green without evidence: a trick on a suite that would pass is seen in the verdicts and the claim."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import TargetLostError
+from harness.report import ClaimResult
+from harness.targets.model import ModelTarget
+from harness.tests.suite_project import GOOD, OPTIONS, make, summary, verdicts
+
+pytest_plugins = ["pytester"]
+
+ALSO_BAD = """
+@rule
+def test_other(check):
+    run(check, load(check, 64))
+    assert False
+"""
+
+
+def run_suite(pytester: pytest.Pytester, suite: str, *arguments: str) -> tuple[int, str]:
+    """(exit status, terminal) of a run of the suite on the model, in this process."""
+    make(pytester.path, suite)
+    result = pytester.runpytest_inprocess(*OPTIONS, "--target=model", *(arguments or ("suites",)))
+    return int(result.ret), result.stdout.str() + result.stderr.str()
+
+
+def test_the_suite_passes_untouched(pytester: pytest.Pytester) -> None:
+    status, terminal = run_suite(pytester, GOOD)
+    assert status == 0
+    assert verdicts(pytester.path) == ["PASS", "PASS"]
+    assert summary(pytester.path).result is ClaimResult.SELF_TEST_PASSED
+    assert "SELF-TEST passed" in terminal
+
+
+TRICKS = """
+def broken(*_):
+    raise ValueError("judge broken")
+
+@pytest.fixture
+def more():
+    raise RuntimeError("no more")
+
+@rule
+def test_empty_batch(check):
+    run(check)
+
+@rule
+def test_unused(check):
+    pass
+
+@rule
+def test_assertion(check):
+    run(check, load(check))
+    assert not "bad"
+
+@rule
+def test_skip(check):
+    run(check, load(check))
+    pytest.skip("enough")
+
+@rule
+def test_xfail(check):
+    run(check, load(check))
+    pytest.xfail("known")
+
+@rule
+@pytest.mark.skip(reason="slow")
+def test_marked(check):
+    run(check, load(check))
+
+@rule
+def test_other_fixture(check, more):
+    run(check, load(check))
+
+@rule
+def test_judge(check, monkeypatch):
+    monkeypatch.setattr("harness.judge.judging.BatchJudge.judge", broken)
+    run(check, load(check))
+
+@rule
+def test_good(check):
+    run(check, load(check))
+"""
+
+
+def test_a_test_that_broke_off_is_not_passed(pytester: pytest.Pytester) -> None:
+    status, terminal = run_suite(pytester, TRICKS)
+    assert status == 1
+    said = summary(pytester.path)
+    found = {check.deciding.test.rpartition("::")[2]: check.deciding for check in said.checks}
+    expected = {
+        "test_empty_batch": ("INCONCLUSIVE", "no observation was decided by this rule"),
+        "test_unused": ("INCONCLUSIVE", "no observation was decided by this rule"),
+        "test_assertion": ("INCONCLUSIVE", "the test did not finish: AssertionError"),
+        "test_skip": ("INCONCLUSIVE", "the test did not finish: Skipped: enough"),
+        "test_xfail": ("INCONCLUSIVE", "the test did not finish: XFailed: known"),
+        "test_marked": ("NOT_RUN", "skipped: slow"),
+        "test_other_fixture": ("INCONCLUSIVE", "set-up failed: no more"),
+        "test_judge": ("INCONCLUSIVE", "the test did not finish: ValueError: judge broken"),
+        "test_good": ("PASS", ""),
+    }
+    assert {name: result.verdict.value for name, result in found.items()} == {n: v for n, (v, _) in expected.items()}
+    for name, (_, reason) in expected.items():
+        assert reason in found[name].reason
+    assert said.result is ClaimResult.INCONCLUSIVE
+    assert not said.run.complete
+    assert "1 passed, 1 skipped" in terminal
+
+
+@pytest.mark.parametrize(
+    ("suite", "arguments", "status", "expected", "reason"),
+    [
+        (GOOD, ("-k", "1"), 0, ["PASS", "NOT_RUN"], "deselected"),
+        (GOOD, ("--deselect=suites/small/test_small.py::test_it[2]",), 0, ["PASS", "NOT_RUN"], "deselected"),
+        (ALSO_BAD + GOOD, ("-x",), 1, ["INCONCLUSIVE", "NOT_RUN", "NOT_RUN"], "the run ended before it"),
+        (GOOD, ("--setup-only",), 0, ["NOT_RUN", "NOT_RUN"], "the run ended before it"),
+    ],
+)
+def test_what_was_left_out_is_not_passed(
+    pytester: pytest.Pytester, suite: str, arguments: tuple[str, ...], status: int, expected: list[str], reason: str
+) -> None:
+    found, terminal = run_suite(pytester, suite, "suites", *arguments)
+    assert found == status, terminal
+    assert verdicts(pytester.path) == expected
+    said = summary(pytester.path)
+    assert said.result.exit_code != 0
+    assert not said.run.complete
+    assert any(reason in check.deciding.reason for check in said.checks)
+
+
+def test_a_target_that_never_starts_is_tried_twice(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[object] = []
+
+    def lost(target: ModelTarget) -> None:
+        starts.append(target)
+        raise TargetLostError("no power")
+
+    monkeypatch.setattr(ModelTarget, "power_on", lost)
+    assert run_suite(pytester, GOOD.replace("[1, 2]", "range(5)"))[0] == 1
+    assert len(starts) == 2
+    assert verdicts(pytester.path) == ["INCONCLUSIVE"] * 5
+    said = summary(pytester.path)
+    assert said.result is ClaimResult.INCONCLUSIVE
+    assert "no power (not tried again: it failed to start 2 times in a row)" in said.checks[4].deciding.reason
+
+
+def test_an_error_after_the_test_leaves_no_clean_claim(pytester: pytest.Pytester) -> None:
+    suite = "@pytest.fixture\ndef late():\n    yield\n    raise RuntimeError('late')\n" + GOOD.replace(
+        "n):", "n, late):"
+    )
+    assert run_suite(pytester, suite)[0] == 1
+    assert summary(pytester.path).result is ClaimResult.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("suite", "message"),
+    [
+        ("def test_it(check):\n    run(check, load(check))\n", "cites no rule; mark it with @pytest.mark.rule"),
+        (GOOD.replace("@rule", "@pytest.mark.rule('GPC-999')"), "cites unknown rule GPC-999"),
+        (GOOD.replace("@rule", "@rule\n@pytest.mark.xfail"), "xfail would hide a deviation; write a waiver"),
+    ],
+)
+def test_a_check_that_cannot_count_is_refused(pytester: pytest.Pytester, suite: str, message: str) -> None:
+    status, terminal = run_suite(pytester, suite)
+    assert status == pytest.ExitCode.USAGE_ERROR
+    assert message in terminal
+    assert not (pytester.path / "out").exists()
+
+
+def test_a_later_success_does_not_hide_a_failure(pytester: pytest.Pytester) -> None:
+    suite = """
+@rule
+def test_it(check):
+    run(check, load(check))
+    mark = Path("second-time")
+    if not mark.exists():
+        mark.touch()
+        from refmodel.rules import Rule
+        check.session._report_lost(*lost_twice(check), check.tally)
+
+def lost_twice(check):
+    from harness.errors import TargetLostError
+    from harness.judge.scene import Scene
+    from refmodel.gpt.build import Geometry, GPTBuilder
+    made = GPTBuilder(Geometry(pgs=PGSe.PGS_4KB, pps=40, l0gptsz=30), 0x50000000, 1 << 20)
+    return Scene.of("lost", made), load(check), TargetLostError("gone")
+"""
+    arguments = ("suites/small/test_small.py", "suites/small/test_small.py", "--keep-duplicates")
+    assert run_suite(pytester, suite, *arguments)[0] == 1
+    assert sorted(verdicts(pytester.path)) == ["FAIL", "PASS"]
+    assert summary(pytester.path).result is ClaimResult.SELF_TEST_FAILED
+
+
+@pytest.mark.parametrize("trick", ["write_text('')", "unlink()", "write_text(path.read_text() * 2)"])
+def test_results_that_were_tampered_with_are_no_claim(pytester: pytest.Pytester, trick: str) -> None:
+    suite = GOOD + f"    if n == 2:\n        path = Path('out/results.jsonl')\n        path.{trick}\n"
+    status, terminal = run_suite(pytester, suite)
+    assert status == 3
+    assert "SELF-TEST passed" not in terminal
+    assert "results.jsonl: " in terminal and "inconclusive: " in terminal
+    assert not (pytester.path / "out/report.html").exists()
+
+
+def test_a_session_is_not_used_again_after_a_test_that_broke_off(pytester: pytest.Pytester) -> None:
+    suite = """
+seen = []
+
+@rule
+@pytest.mark.parametrize("n", range(3))
+def test_it(check, n):
+    seen.append(check.session)
+    run(check, load(check))
+    if n == 1:
+        assert False
+
+@rule
+def test_sessions(check):
+    assert seen[0] is seen[1] is not seen[2]
+    run(check, load(check))
+"""
+    run_suite(pytester, suite)
+    assert verdicts(pytester.path) == ["PASS", "INCONCLUSIVE", "PASS", "PASS"]
