@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import gc
+from collections.abc import Callable, Iterator, Sequence
 
 from harness.errors import MisuseError, TargetError
 from harness.judge import cases
@@ -45,6 +47,7 @@ class Session:
         self.target = target
         self.reproduce = ""
         self._store = store
+        self._windows: Windows | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -56,13 +59,22 @@ class Session:
         self.memory = Memory(MemoryMap(tuple(Region(w.base, w.size, RegionKind.RAM) for w in ram)))
         regime = read_regime(self.target, self.memory)
         self.pe = PEState(regime, self.memory)
-        self.windows = Windows(layout.windows_l1, ds=bool(regime.tcr.DS))
+        if self._windows is None:
+            self._windows = Windows(layout.windows_l1, ds=bool(regime.tcr.DS))
+        # After a power cycle, windows given out before are still in the hands of whoever asks again.
+        self._windows.renew()
         self.calibration = calibrate(self.target, layout)
         scratch = layout.test[0].base
         self.memory.write(scratch, self.target.read_memory(scratch, 16))
         self._own = (*layout.probe, layout.tables)
         self._dirty: dict[int, int] = {}
         self._state: SceneState | None = None
+
+    @property
+    def windows(self) -> Windows:
+        """Windows on addresses that the probe's fixed map does not reach."""
+        assert self._windows is not None  # _begin made them
+        return self._windows
 
     def restart(self) -> None:
         """Power-cycle the target after it was lost, and begin again with the state of a fresh machine."""
@@ -155,14 +167,14 @@ class Session:
         writes = self._prepare(scene, items, set_up=state is not self._state)
         # Kept only when the batch ends well and changes no table.
         self._state = None
-        encoded = self._batch(scene, items).encode()
+        with gc_paused():
+            encoded = self._batch(scene, items).encode()
         try:
             raw = self.target.run_encoded(encoded)
         except TargetError:
             self._record(encoded, self.target.partial_results(), writes, f"{scene.title}, cut short", tally)
             raise
         name = self._record(encoded, raw, writes, scene.title, tally)
-        results = decode_results(raw, encoded.count)
         around = cases.Circumstances(
             reproduce=self.reproduce, stage="probe", console=lambda: self.target.console_tail(20)
         )
@@ -173,7 +185,9 @@ class Session:
             read_memory=self.target.read_memory,
             around=around,
         )
-        BatchJudge(bench, state, tally, name).judge(items, results)
+        with gc_paused():
+            results = decode_results(raw, encoded.count)
+            BatchJudge(bench, state, tally, name).judge(items, results)
         tally.count((Rule.AVAILABILITY,), len(items), weak=False)
         if not any(isinstance(item, TableWrite | Invalidate) for item in items):
             self._state = state
@@ -199,7 +213,8 @@ class Session:
     def _prepare(self, scene: Scene, items: Sequence[Item], *, set_up: bool) -> list[tuple[int, bytes]]:
         """Write what the batch needs: tables, window descriptors, RET instructions; former tables are cleared.
 
-        The answer is all of it, also what is still there from the batch before: a stored batch stands for itself.
+        The answer is all that the batch rests on, also what is there from batches before: a stored batch stands for
+        itself.
         """
         stimuli = [s for s in map(_stimulus_of, items) if s is not None]
         self._stay_inside(stimuli)
@@ -215,7 +230,7 @@ class Session:
         code = [(pa, ret) for pa in fetched if self.memory.map.lookup_any(pa) is RegionKind.RAM]
         for pa, data in (*writes, *code):
             self.write(pa, data)
-        return [*(writes or scene.tables), *code]
+        return [*scene.tables, *self.windows.writes(), *code]
 
     def _stay_inside(self, stimuli: Sequence[Stimulus]) -> None:
         """MisuseError for an access to what the probe or the harness needs: it would be judged by what it destroys."""
@@ -247,6 +262,18 @@ class Session:
                     records.append(Record(0, Op.TLBI_PAALL))
         context = (register_entry(scene.gptbr), register_entry(scene.gpccr))
         return Batch(records=records, context=context, registers=registers, pool=bytes(pool))
+
+
+@contextlib.contextmanager
+def gc_paused() -> Iterator[None]:
+    """No garbage collection: a batch makes hundreds of thousands of small objects, none of them in a cycle."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _keep_code(stimuli: Sequence[Stimulus], fetched: Sequence[int]) -> None:

@@ -67,6 +67,19 @@ class Windows:
         self._given.clear()
         self.pending.clear()
 
+    def writes(self) -> list[tuple[int, bytes]]:
+        """The descriptor writes of all windows that are given out."""
+        return [self._write(index, key) for key, index in self._given.items()]
+
+    def renew(self) -> None:
+        """Write all windows again: the machine has lost them."""
+        self.pending = self.writes()
+
+    def _write(self, index: int, key: tuple[int, World, MemoryType]) -> tuple[int, bytes]:
+        gigabyte, pas, memory = key
+        descriptor = block_descriptor(gigabyte << WINDOW_BITS, pas, memory, ds=self._ds)
+        return self._l1 + 8 * index, descriptor.to_bytes(8, "little")
+
     def va(self, pa: int, pas: World, memory: MemoryType = MemoryType.NORMAL_WB) -> int:
         """Virtual address of ``pa``: in the fixed map below 512 GB, else in a window."""
         if not pa >> SLOT_BITS:
@@ -78,6 +91,5 @@ class Windows:
             if index >= WINDOW_COUNT:
                 raise MisuseError(f"all {WINDOW_COUNT} windows of the probe are in use; use fewer distinct gigabytes")
             self._given[key] = index
-            descriptor = block_descriptor(pa, pas, memory, ds=self._ds)
-            self.pending.append((self._l1 + 8 * index, descriptor.to_bytes(8, "little")))
+            self.pending.append(self._write(index, key))
         return WINDOW_SLOT << SLOT_BITS | index << WINDOW_BITS | pa & (1 << WINDOW_BITS) - 1

@@ -330,3 +330,15 @@ def test_a_scene_is_kept_from_batch_to_batch_and_judged_the_same(session: Sessio
     third = Tally()
     session.run(kept, stimuli, third)
     assert third.failed > 0
+
+
+def test_windows_are_there_again_after_a_power_cycle(session: Session, machine: FalsifiedTarget) -> None:
+    """The retry asks for the same address: above 512 GB it needs the window's descriptor, which the machine lost."""
+    stimulus = session.stimulus(Kind.LOAD, 1 << 42, World.NON_SECURE)
+    lose = [True]
+    machine.lose = lambda record: record.address == stimulus.va and bool(lose) and lose.pop()
+    tally = Tally()
+    session.run(scene(session), [stimulus], tally)
+    assert (len(tally.lost), tally.failed) == (1, 0)
+    # PPS is 1 TB in this scene: above it Non-secure passes the check, and meets nothing.
+    assert tally.rule(Rule.ABOVE_PPS_NON_SECURE).judged == 1
