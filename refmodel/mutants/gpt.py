@@ -172,7 +172,7 @@ def _gpi(gpi: int, space: PASpace, answer: bool) -> Patch:
     """GPICheck gives ``answer`` for one encoding and one space."""
 
     def make(original: Original) -> Any:
-        return lambda paspace, found: answer if (found, paspace) == (gpi, space) else original(paspace, found)
+        return lambda paspace, found, *ss: answer if (found, paspace) == (gpi, space) else original(paspace, found, *ss)
 
     return Patch(_CHECK, "GPICheck", make)
 
