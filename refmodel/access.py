@@ -21,7 +21,16 @@ from refmodel.accdesc import (
 )
 from refmodel.choices import Chooser, Option, explore
 from refmodel.context import AT_EL3, PEContext, Regime
-from refmodel.faults import AArch64_Abort, AccessDescriptor, AccessType, Fault, FaultRecord, PhysicalSError
+from refmodel.faults import (
+    EC_SERROR,
+    AArch64_Abort,
+    AccessDescriptor,
+    AccessType,
+    Fault,
+    FaultRecord,
+    PhysicalSError,
+    WithoutFAR,
+)
 from refmodel.gpt.cache import PossibleGPT
 from refmodel.gpt.types import GPCF, GPCFRecord
 from refmodel.memory import Memory, RegionKind
@@ -158,10 +167,14 @@ def PhysMemAccess(
         observe(Rule.PERMITTED_ACCESS_EFFECT, "{} answers", address)
         return AccessPerformed()
     synchronous = AArch64_Abort(va, FaultRecord.none(accdesc).with_(Fault.Fault_SyncExternal), pe.context)
+    options: list[Option[Outcome]] = [
+        Option(synchronous),
+        Option(WithoutFAR(synchronous), "FAR may be left invalid on an external abort (IMPLEMENTATION DEFINED)"),
+    ]
     serror = PhysicalSError(pe.context)
-    if serror is None:
-        return synchronous
-    return choose((Option(synchronous), Option(serror, "an external abort may be an SError (IMPLEMENTATION DEFINED)")))
+    if serror is not None:
+        options.append(Option(serror, "an external abort may be an SError (IMPLEMENTATION DEFINED)"))
+    return choose(options)
 
 
 def PermittedOutcomes(
@@ -186,8 +199,9 @@ def Explore(run: Callable[[Chooser, Observer], Outcome], gpt: PossibleGPT, *, tr
 
     alternatives: dict[Outcome, Alternative] = {}
     for explored, collector in zip(explore(once), collectors, strict=True):
-        # A fault is evidence when the check that raised it answered as of now; a completed access only when all did.
-        weak = explored.weak if isinstance(explored.result, AccessPerformed) else explored.last_weak
+        # A GPC fault is evidence when the check that raised it, the last one, answered as of now; anything else is only
+        # when all did: an access that memory then refuses has passed its checks too.
+        weak = explored.last_weak if _reports_gpc_fault(explored.result) else explored.weak
         known = alternatives.get(explored.result)
         if known is None or (known.weak and not weak):
             rules = (*collector.rules, *_reporting_rules(explored.result))
@@ -196,6 +210,14 @@ def Explore(run: Callable[[Chooser, Observer], Outcome], gpt: PossibleGPT, *, tr
             )
     steps = tuple(collectors[0].steps) if isinstance(collectors[0], Tracer) else ()
     return Permitted(tuple(alternatives.values()), steps)
+
+
+def _reports_gpc_fault(outcome: Outcome) -> bool:
+    """Whether a granule protection check ended the access: a GPC exception, or an abort with a GPC fault's code."""
+    if isinstance(outcome, AccessPerformed):
+        return False
+    fsc = outcome.syndrome.iss & 0b111111
+    return outcome.syndrome.ec != EC_SERROR and (fsc == 0b101000 or fsc >> 2 == 0b1001 or fsc == 0b100011)
 
 
 def _reporting_rules(outcome: Outcome) -> tuple[Rule, ...]:

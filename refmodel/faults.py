@@ -8,6 +8,8 @@ Who takes it (routing), at which vector, with which syndrome.  Source: DDI 0487,
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from refmodel.accdesc import AccessDescriptor, AccessType
 from refmodel.context import AT_EL3, PEContext
 from refmodel.faultrecord import Fault, FaultRecord, IPAValid, IsExternalAbort, IsSecondStage
@@ -22,6 +24,7 @@ from refmodel.syndrome import (
     EC_INSTRUCTION_ABORT_LOWER,
     EC_INSTRUCTION_ABORT_SAME,
     EC_SERROR,
+    FNV,
     AArch64_FaultSyndrome,
     EncodeGPCSC,
     EncodeLDFSC,
@@ -49,6 +52,7 @@ __all__ = [
     "IsExternalAbort",
     "PhysicalSError",
     "ReportAsGPCException",
+    "WithoutFAR",
     "encode_mfar",
 ]
 
@@ -136,11 +140,6 @@ def _vector(pe: PEContext, target_el: EL, *, serror: bool) -> int:
     return offset + (_SPX_OFFSET if pe.sp else 0)
 
 
-def _far(vaddress: int | None, fault: FaultRecord) -> int | None:
-    """FAR_ELx; None where ISS.FnV may be set, or where the fault has no virtual address."""
-    return None if fault.statuscode is Fault.Fault_SyncExternal else vaddress
-
-
 def TakeGPCException(vaddress: int | None, fault: FaultRecord, pe: PEContext) -> ExceptionTaken:
     """The GPC exception, always to EL3, that reports ``fault``."""
     if fault.paddress is None:
@@ -164,7 +163,7 @@ def TakeGPCException(vaddress: int | None, fault: FaultRecord, pe: PEContext) ->
         rules=(*rules, *_details(fault, pe)),
     )
     mfar = encode_mfar(fault.paddress)
-    return ExceptionTaken(syndrome, far=_far(vaddress, fault), mfar=mfar, hpfar=encode_hpfar(fault, pe))
+    return ExceptionTaken(syndrome, far=vaddress, mfar=mfar, hpfar=encode_hpfar(fault, pe))
 
 
 def _take_abort(vaddress: int | None, fault: FaultRecord, pe: PEContext) -> ExceptionTaken:
@@ -193,7 +192,7 @@ def _take_abort(vaddress: int | None, fault: FaultRecord, pe: PEContext) -> Exce
         vector=_vector(pe, target_el, serror=serror),
         rules=(*rules, Rule.ISS, *_details(fault, pe)) if gpc else rules,
     )
-    return ExceptionTaken(syndrome, far=_far(vaddress, fault), mfar=None, hpfar=encode_hpfar(fault, pe))
+    return ExceptionTaken(syndrome, far=vaddress, mfar=None, hpfar=encode_hpfar(fault, pe))
 
 
 def _details(fault: FaultRecord, pe: PEContext) -> tuple[Rule, ...]:
@@ -213,11 +212,22 @@ def _details(fault: FaultRecord, pe: PEContext) -> tuple[Rule, ...]:
 
 
 def AArch64_Abort(vaddress: int | None, fault: FaultRecord, pe: PEContext = AT_EL3) -> ExceptionTaken:
-    """The exception that reports ``fault`` of an access by ``pe`` to ``vaddress`` (None: FAR is UNKNOWN)."""
+    """The exception that reports ``fault`` of an access by ``pe`` to ``vaddress`` (None: FAR is UNKNOWN).
+
+    Of a synchronous external abort this is the form with a valid FAR; ``WithoutFAR`` gives the other one.
+    """
     gpc = fault.gpcf.gpf is not GPCF.GPCF_None
     if gpc and ReportAsGPCException(fault, el=pe.el, scr_gpf=pe.scr.GPF == 1):
         return TakeGPCException(vaddress, fault, pe)
     return _take_abort(vaddress, fault, pe)
+
+
+def WithoutFAR(abort: ExceptionTaken) -> ExceptionTaken:
+    """The same synchronous external abort with ISS.FnV = 1: FAR_ELx is not valid.
+
+    Source: DDI 0487, ESR_ELx, ISS encoding for Data and Instruction Aborts, FnV.
+    """
+    return replace(abort, syndrome=replace(abort.syndrome, iss=abort.syndrome.iss | FNV), far=None)
 
 
 def PhysicalSError(pe: PEContext) -> ExceptionTaken | None:

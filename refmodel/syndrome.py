@@ -21,7 +21,8 @@ EC_SERROR = 0x2F
 
 ISS_ALL = Ones(25)
 _S2PTW, _IND, _VNCR, _CM, _S1PTW, _WNR = 1 << 21, 1 << 20, 1 << 13, 1 << 8, 1 << 7, 1 << 6
-_SET, _FNV, _EA = 0b11 << 11, 1 << 10, 1 << 9
+_SET, _EA = 0b11 << 11, 1 << 9
+FNV = 1 << 10
 _ISV_TO_AR = 0b111_1111_1111 << 14
 """ISV [24] to AR [14]: the instruction syndrome of a stage 2 abort."""
 
@@ -115,8 +116,8 @@ def AArch64_FaultSyndrome(fault: FaultRecord, *, d_side: bool) -> tuple[int, int
         # EA classifies the error and is the implementation's to report.
         known &= ~_EA
     if fault.statuscode is Fault.Fault_SyncExternal:
-        # SET and FnV too, but for this status code only: they are RES0 for all others, an abort on a walk included.
-        known &= ~_SET & ~_FNV
+        # SET too, but for this status code only: it is RES0 for all others, an abort on a walk included.
+        known &= ~_SET
     return iss | (_S1PTW if fault.s2fs1walk else 0), known
 
 

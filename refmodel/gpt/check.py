@@ -167,7 +167,7 @@ def GranuleProtectionCheck(
         return gpcf
 
     permitted = GPICheck(address.paspace, entry.gpi, ss)
-    observe(_GPI_RULE[entry.gpi], "GPI {:04b}, access to {} from {}: {}", entry.gpi, address, ss.name, permitted)
+    observe(_GPI_RULE[entry.gpi], "GPI {:04b}, access to {}: {}", entry.gpi, address, permitted)
     if not permitted:
         return GPCFault(GPCF.GPCF_Fail, entry.level)
     return GPC_NO_FAULT

@@ -12,7 +12,7 @@ from refmodel.accdesc import CacheOp, CacheOpScope, CreateAccDescAT, CreateAccDe
 from refmodel.access import access_at
 from refmodel.context import AT_EL3, PEContext, Regime
 from refmodel.faultrecord import Fault, FaultRecord
-from refmodel.faults import AArch64_Abort, PhysicalSError
+from refmodel.faults import AArch64_Abort, PhysicalSError, WithoutFAR
 from refmodel.features import Features
 from refmodel.gpt.types import GPC_NO_FAULT, GPCF, GPCFRecord
 from refmodel.outcomes import ExceptionTaken
@@ -282,8 +282,10 @@ def test_external_aborts(el: EL, scr: dict[str, int], hcr: dict[str, int], targe
     pe = context(el, NS, scr=scr, hcr=HCR_EL2.of(**hcr))
     taken = abort(pe, external(pe))
     assert esr(taken) == (target, 0x25 if target is el else 0x24, 0x10)
-    assert taken.syndrome.iss_known == 0x1FF_FFFF & ~(0b1111 << 9), "SET, FnV and EA are the part's"
-    assert taken.far is None, "FnV may be set"
+    assert taken.syndrome.iss_known == 0x1FF_FFFF & ~(0b1101 << 9), "SET and EA are the part's"
+    assert taken.far == VA
+    without = WithoutFAR(taken)
+    assert (esr(without)[2], without.far) == (1 << 10 | 0x10, None)
 
 
 def test_external_abort_in_stage_2_goes_to_el2() -> None:
