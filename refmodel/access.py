@@ -114,7 +114,7 @@ def FullTranslate(
     if regime is None:
         regime = pe.context.TranslationRegime(accdesc.el)
     if regime is Regime.Regime_EL3:
-        fault, translated = EL3Translate(pe.regime, check, pe.memory, va, accdesc, observe)
+        fault, translated = EL3Translate(pe.regime, check, pe.memory, va, accdesc, observe, choose)
         return fault, None if translated is None else translated.address
     if regime is Regime.Regime_EL10 and pe.context.EL2Enabled() and pe.context.hcr.VM:
         raise ValueError("HCR_EL2.VM is 1: stage 2 is not modelled")

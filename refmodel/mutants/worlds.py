@@ -229,7 +229,7 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
             Patch(_OPERATIONS, "_at_exception", lambda original: lambda *arguments, **options: None)),
     _mutant("crossing-far-is-first-byte", Rule.PAGE_CROSSING, Patch(_OPERATIONS, "AccessSpan", _first_byte_in_far)),
     _mutant("realm-tables-in-non-secure", Rule.WALK_SPACE, Patch(_WALKSTATE, "OWN_SPACE", _realm_in_non_secure)),
-    _mutant("walk-level-lost", Rule.WALK_LEVEL, Patch(_FETCH, "_gpc_fault", _at_level_3)),
+    _mutant("walk-level-lost", Rule.S1_WALK_CHECKED, Patch(_FETCH, "_gpc_fault", _at_level_3)),
     _mutant("realm-el1-leaves-realm", Rule.OUTPUT_SPACE, Patch(_WALKSTATE, "LeafPASpace", _realm_el1_may_leave)),
     _mutant("realm-flat-map-in-non-secure", Rule.FLAT_MAP, Patch(_STAGE1, "OWN_SPACE", _realm_in_non_secure)),
     _mutant("foreign-memory-executes", Rule.FOREIGN_EXECUTE_NEVER,

@@ -26,7 +26,7 @@ def FetchDescriptor(
     """
     gpcf = check(where, observe)
     if gpcf.gpf is not GPCF.GPCF_None:
-        observe(Rule.WALK_LEVEL, "level {} descriptor at {}: {}", fault.level, where, gpcf)
+        observe(Rule.S1_WALK_CHECKED, "stage 1 level {} descriptor at {}: {}", fault.level, where, gpcf)
         return _gpc_fault(fault, gpcf, where), 0
     return _read(memory, where, fault)
 
@@ -53,7 +53,7 @@ def FetchStage2Descriptor(
     reported = _gpc_fault(fault, gpcf, where), 0
     status, descriptor = _read(memory, where, fault)
     if not gpccr.GPCP or status.statuscode is not Fault.Fault_None or not is_table(descriptor):
-        observe(Rule.WALK_LEVEL, "stage 2 level {} descriptor at {}: {}", fault.level, where, gpcf)
+        observe(Rule.GPCP, "stage 2 level {} descriptor at {}: {}", fault.level, where, gpcf)
         return reported
     observe(Rule.GPCP, "GPCP=1: {} on the Table descriptor at {} might not be reported", gpcf, where)
     options = (Option(reported), Option((status, descriptor), "GPCCR_EL3.GPCP=1", weak=True))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from refmodel.accdesc import AccessDescriptor, AccessType, CreateAccDescS1TTW
 from refmodel.bits import Ones, Slice
 from refmodel.choices import Chooser, Option
-from refmodel.context import PEContext
+from refmodel.context import PEContext, Regime
 from refmodel.faultrecord import Fault, FaultRecord
 from refmodel.gpt.types import Checker
 from refmodel.memory import Memory
@@ -64,7 +64,8 @@ def S1Walk(
     if params.epd:
         return fault.with_(Fault.Fault_Translation, level=0), None
     state = S1InitialTTWState(params, stage1.ttbr(va), accdesc.ss)
-    walk.observe(Rule.WALK_SPACE, "tables of {} are in {}", accdesc.ss.name, state.baseaddress)
+    if stage1.regime is not Regime.Regime_EL3:
+        walk.observe(Rule.WALK_SPACE, "tables of {} are in {}", accdesc.ss.name, state.baseaddress)
     where = TTEntryAddress(params, va, state)
     if OAOutOfRange(where.address, params, features):
         return fault.with_(Fault.Fault_AddressSize, level=0), None
@@ -118,19 +119,19 @@ def S1DisabledOutput(fault: FaultRecord, stage1: Stage1, va: int, walk: Walk) ->
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class Translated:
     """Where an address is translated to, and at which level the leaf is (0 with stage 1 off)."""
 
     address: FullAddress
     level: int
 
 
-def S1Translate(fault: FaultRecord, stage1: Stage1, va: int, walk: Walk) -> tuple[FaultRecord, Leaf | None]:
+def S1Translate(fault: FaultRecord, stage1: Stage1, va: int, walk: Walk) -> tuple[FaultRecord, Translated | None]:
     """Translate ``va`` for ``fault.access`` and check permissions; the leaf is None on a fault."""
     accdesc = fault.access
     if not stage1.enabled(walk.pe):
         fault, flat = S1DisabledOutput(fault, stage1, va, walk)
-        return fault, None if flat is None else Leaf(flat, 0)
+        return fault, None if flat is None else Translated(flat, 0)
     params = stage1.walkparams(walk.pe, va)
     if VAIsOutOfRange(va, accdesc.acctype, stage1, params) or (accdesc.el is EL.EL0 and params.e0pd):
         return fault.with_(Fault.Fault_Translation, level=0), None
@@ -141,5 +142,6 @@ def S1Translate(fault: FaultRecord, stage1: Stage1, va: int, walk: Walk) -> tupl
     if fault.statuscode is not Fault.Fault_None:
         return fault, None
     output = StageOA(va, state)
-    walk.observe(Rule.OUTPUT_SPACE, "{:#x} is {}", va, output)
-    return fault, Leaf(output, state.level)
+    if stage1.regime is not Regime.Regime_EL3:
+        walk.observe(Rule.OUTPUT_SPACE, "{:#x} is {}", va, output)
+    return fault, Translated(output, state.level)
