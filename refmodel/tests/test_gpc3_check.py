@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from refmodel.features import Features
-from refmodel.gpt.build import block_descriptor, granules_descriptor, table_descriptor
+from refmodel.gpt.build import Geometry, GPTBuilder, block_descriptor, granules_descriptor, table_descriptor
 from refmodel.gpt.bypass import GPCBWValid, PAWithinGPCBypassWindow
 from refmodel.gpt.check import GranuleProtectionCheck
 from refmodel.gpt.decode import DecodePPS, gpi_name
@@ -301,3 +301,19 @@ def test_declared_features_that_the_id_registers_contradict() -> None:
         "rme is declared as 1, the ID registers report 3",
         "pamax is declared as 48, the ID registers report 52",
     )
+
+
+@pytest.mark.parametrize(("pps", "pps3", "field"), [(46, 1, 0b000), (47, 1, 0b001), (56, 0, 0b111), (48, 0, 0b101)])
+def test_tables_for_the_sizes_of_gpc3(pps: int, pps3: int, field: int) -> None:
+    """The builder's registers, and a level 0 table at 1 << 52 behind them."""
+    high = 1 << 52 if pps == 56 else 0
+    builder = GPTBuilder(Geometry(pps=pps, l0gptsz=39), high | 1 << 30, 1 << 30)
+    gpccr = builder.geometry.gpccr()
+    assert (pps3, field) == (gpccr.PPS3, gpccr.PPS)
+    builder.block(0, 0b1011)
+    memory = ram()
+    for at, data in builder.writes():
+        memory.write(at, data)
+    gpc = GPCState(gpccr, builder.gptbr, replace(GPC3, pamax=56))
+    assert check(gpc, memory, REALM, 0x1000) == GPC_NO_FAULT
+    assert check(gpc, memory, NS, 0x1000) == FAIL_0
