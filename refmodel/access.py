@@ -136,6 +136,7 @@ def TranslateAddress(
     if address is None:
         walk.release()
         return fault, None
+    walk.release(_WHICH_SPACE)
     gpcf = gpt.check(address, choose, observe, accdesc.ss)
     if gpcf.gpf is GPCF.GPCF_None:
         return fault, address
@@ -146,6 +147,8 @@ def TranslateAddress(
     return fault.with_(Fault.Fault_GPCFOnOutput, gpcf=gpcf, paddress=address), None
 
 
+_WHICH_SPACE = frozenset({Rule.WALK_SPACE, Rule.OUTPUT_SPACE, Rule.FLAT_MAP})
+"""Rules of a walk that show in what becomes of the access, even where the walk does not end it."""
 _DC_CHECKED = (Option(True), Option(False, "DC operations need not be checked (IMPLEMENTATION DEFINED)", weak=True))
 
 

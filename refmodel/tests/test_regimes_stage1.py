@@ -406,3 +406,23 @@ def test_stage_2_is_refused() -> None:
     gpt: PossibleGPT = gpt_of(ram(), {})
     with pytest.raises(KeyError, match="EL1&0 regime"):
         Access(missing, gpt, VA, access_at("load", missing.context), Chooser())
+
+
+@pytest.mark.parametrize(
+    ("enabled", "granules", "rules"),
+    [
+        (1, {}, [Rule.WALK_SPACE, Rule.OUTPUT_SPACE]),
+        (1, {PAGE: NO_ACCESS}, [Rule.WALK_SPACE, Rule.OUTPUT_SPACE]),
+        (0, {}, [Rule.FLAT_MAP]),
+        (1, {L2: NO_ACCESS}, [Rule.WALK_SPACE, Rule.S1_WALK_CHECKED]),
+    ],
+)
+def test_rules_that_an_access_shows(enabled: int, granules: dict[int, int], rules: list[Rule]) -> None:
+    """Which space it was shows in every outcome; that fetches are checked only where one is denied."""
+    pe = context(EL2, REALM)
+    memory = tables()
+    state = PEState(EL3_REGIME, memory, pe, {Regime.Regime_EL2: regime_of(Regime.Regime_EL2, enabled=enabled)})
+    va = VA if enabled else PAGE
+    (only,) = PermittedOutcomes(state, gpt_of(memory, granules), va, access_at("load", pe)).alternatives
+    about_walks = (Rule.WALK_SPACE, Rule.OUTPUT_SPACE, Rule.FLAT_MAP, Rule.S1_WALK_CHECKED)
+    assert [rule for rule in only.rules if rule in about_walks] == rules
