@@ -1,75 +1,155 @@
-"""One access of a PE at EL3, from virtual address to the set of permitted outcomes.
+"""One access of a PE, from virtual address to the set of permitted outcomes.
 
 Translation, granule protection check, then what stands behind it.  Source: DDI 0487, shared pseudocode
-``AArch64_TranslateAddress`` and ``AArch64_FullTranslate`` (EL3 has one stage), ``PhysMemRead``/``PhysMemWrite`` and
-``HandleExternalAbort``.
+``AArch64_TranslateAddress`` and ``AArch64_FullTranslate`` (stage 2 is not here yet), ``PhysMemRead``/``PhysMemWrite``
+and ``HandleExternalAbort``.  Operations that are no single load, store or fetch: ``operations.py``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
+from refmodel.accdesc import (
+    CreateAccDescAtomicOp,
+    CreateAccDescDCZero,
+    CreateAccDescExLDST,
+    CreateAccDescGPR,
+    CreateAccDescIFetch,
+    CreateAccDescNV2,
+    MemOp,
+)
 from refmodel.choices import Chooser, Option, explore
+from refmodel.context import AT_EL3, PEContext, Regime
 from refmodel.faults import (
     EC_SERROR,
-    VECTOR_SERROR_SPX,
     AArch64_Abort,
     AccessDescriptor,
     AccessType,
     Fault,
     FaultRecord,
+    PhysicalSError,
     WithoutFAR,
 )
 from refmodel.gpt.cache import PossibleGPT
 from refmodel.gpt.types import GPCF, GPCFRecord
 from refmodel.memory import Memory, RegionKind
 from refmodel.observe import Deferred, Observer, RuleCollector, Tracer, unobserved
-from refmodel.outcomes import AccessPerformed, Alternative, ExceptionTaken, Outcome, Permitted, Syndrome
-from refmodel.pas import EL, FullAddress
+from refmodel.outcomes import AccessPerformed, Alternative, Outcome, Permitted
+from refmodel.pas import FullAddress
 from refmodel.rules import Rule
-from refmodel.translation.el3 import EL3Regime, S1Translate
+from refmodel.translation.el3 import EL3Regime
+from refmodel.translation.el3 import S1Translate as EL3Translate
+from refmodel.translation.regimes import Stage1
+from refmodel.translation.stage1 import S1Translate, Walk
 
-SERROR = ExceptionTaken(
-    Syndrome(el=EL.EL3, ec=EC_SERROR, il=1, iss=0, iss_known=0, vector=VECTOR_SERROR_SPX), far=None, mfar=None
-)
+_LOAD, _STORE = MemOp.MemOp_LOAD, MemOp.MemOp_STORE
+_CREATE: dict[str, Callable[[PEContext], AccessDescriptor]] = {
+    "load": lambda pe: CreateAccDescGPR(pe, _LOAD),
+    "store": lambda pe: CreateAccDescGPR(pe, _STORE),
+    "load-unprivileged": lambda pe: CreateAccDescGPR(pe, _LOAD, privileged=False),
+    "store-unprivileged": lambda pe: CreateAccDescGPR(pe, _STORE, privileged=False),
+    "load-exclusive": lambda pe: CreateAccDescExLDST(pe, _LOAD),
+    "store-exclusive": lambda pe: CreateAccDescExLDST(pe, _STORE),
+    "atomic": CreateAccDescAtomicOp,
+    "fetch": CreateAccDescIFetch,
+    "dc-zva": CreateAccDescDCZero,
+    "nv2-load": lambda pe: CreateAccDescNV2(pe, _LOAD),
+    "nv2-store": lambda pe: CreateAccDescNV2(pe, _STORE),
+}
+
+
+def access_at(kind: str, pe: PEContext) -> AccessDescriptor:
+    """The descriptor of an access of the given kind that ``pe`` makes; KeyError for an unknown kind.
+
+    A pair of registers is a load or a store: each of its elements is accessed as such.
+    """
+    return _CREATE[kind](pe)
+
 
 ACCESSES: dict[str, AccessDescriptor] = {
-    "load": AccessDescriptor(acctype=AccessType.AccessType_GPR, read=True),
-    "store": AccessDescriptor(acctype=AccessType.AccessType_GPR, write=True),
-    "load-exclusive": AccessDescriptor(acctype=AccessType.AccessType_GPR, read=True, exclusive=True),
-    "atomic": AccessDescriptor(acctype=AccessType.AccessType_GPR, read=True, write=True, atomicop=True),
-    "fetch": AccessDescriptor(acctype=AccessType.AccessType_IFETCH, read=True),
-    "dc-zva": AccessDescriptor(acctype=AccessType.AccessType_DCZero, write=True),
+    kind: access_at(kind, AT_EL3)
+    for kind in ("load", "store", "load-exclusive", "store-exclusive", "atomic", "fetch", "dc-zva")
 }
-"""Access descriptors by the kind of access that a stimulus makes (``CreateAccDescGPR`` and its siblings)."""
+"""Access descriptors of EL3 by the kind of access that a stimulus makes."""
 
 
 @dataclass(frozen=True, slots=True)
 class PEState:
-    """What an access at EL3 depends on besides the GPT: its translation regime and memory."""
+    """What an access depends on besides the GPT: translation regimes, memory, and the PE's state.
+
+    ``regime`` is that of EL3; ``regimes`` holds those below EL3 that accesses use.
+    """
 
     regime: EL3Regime
     memory: Memory
+    context: PEContext = AT_EL3
+    regimes: Mapping[Regime, Stage1] = field(default_factory=dict)
+
+    def stage1(self, regime: Regime) -> Stage1:
+        """Stage 1 of a regime below EL3; KeyError names one that was not given."""
+        if regime not in self.regimes:
+            raise KeyError(f"no registers of the {regime.value} regime were given")
+        return self.regimes[regime]
+
+
+def FullTranslate(
+    pe: PEState,
+    gpt: PossibleGPT,
+    va: int,
+    accdesc: AccessDescriptor,
+    choose: Chooser,
+    observe: Observer,
+    *,
+    regime: Regime | None = None,
+) -> tuple[FaultRecord, FullAddress | None]:
+    """Translate ``va`` in a regime, that of ``accdesc.el`` if none is given; the address is None on a fault.
+
+    The output address is not checked.  ValueError where stage 2 would be needed.
+    """
+
+    def check(address: FullAddress, observe: Observer) -> GPCFRecord:
+        return gpt.check(address, choose, observe, accdesc.ss)
+
+    if regime is None:
+        regime = pe.context.TranslationRegime(accdesc.el)
+    if regime is Regime.Regime_EL3:
+        fault, translated = EL3Translate(pe.regime, check, pe.memory, va, accdesc, observe, choose)
+        return fault, None if translated is None else translated.address
+    if regime is Regime.Regime_EL10 and pe.context.EL2Enabled() and pe.context.hcr.VM:
+        raise ValueError("HCR_EL2.VM is 1: stage 2 is not modelled")
+    walk = Walk(pe.context, check, pe.memory, choose, observe)
+    fault, leaf = S1Translate(FaultRecord.none(accdesc), pe.stage1(regime), va, walk)
+    return fault, None if leaf is None else leaf.address
 
 
 def TranslateAddress(
     pe: PEState, gpt: PossibleGPT, va: int, accdesc: AccessDescriptor, choose: Chooser, observe: Observer = unobserved
 ) -> tuple[FaultRecord, FullAddress | None]:
-    """Translate ``va`` and check the output address; the address is None on a fault."""
+    """Translate ``va`` and check the output address; the address is None on a fault.
 
-    def check(address: FullAddress, observe: Observer) -> GPCFRecord:
-        return gpt.check(address, choose, observe)
-
+    Whether data cache maintenance is checked is IMPLEMENTATION DEFINED.
+    """
     # The walk's own checks are evidence only when they decide: otherwise the translation may have been cached.
     walk = Deferred(observe)
-    fault, translated = S1Translate(pe.regime, check, pe.memory, va, accdesc, walk)
-    if translated is None:
+    fault, address = FullTranslate(pe, gpt, va, accdesc, choose, walk)
+    if address is None:
         walk.release()
         return fault, None
-    gpcf = check(translated.address, observe)
-    if gpcf.gpf is not GPCF.GPCF_None:
-        return fault.with_(Fault.Fault_GPCFOnOutput, gpcf=gpcf, paddress=translated.address), None
-    return fault, translated.address
+    walk.release(_WHICH_SPACE)
+    gpcf = gpt.check(address, choose, observe, accdesc.ss)
+    if gpcf.gpf is GPCF.GPCF_None:
+        return fault, address
+    if accdesc.acctype is AccessType.AccessType_DC:
+        observe(Rule.DC_BY_VA, "{}: whether DC is checked is IMPLEMENTATION DEFINED", gpcf)
+        if not choose(_DC_CHECKED):
+            return fault, address
+    return fault.with_(Fault.Fault_GPCFOnOutput, gpcf=gpcf, paddress=address), None
+
+
+_WHICH_SPACE = frozenset({Rule.WALK_SPACE, Rule.OUTPUT_SPACE, Rule.FLAT_MAP})
+"""Rules of a walk that show in what becomes of the access, even where the walk does not end it."""
+_DC_CHECKED = (Option(True), Option(False, "DC operations need not be checked (IMPLEMENTATION DEFINED)", weak=True))
 
 
 def Access(
@@ -78,36 +158,50 @@ def Access(
     """One access, with every choice that the architecture leaves put to ``choose``."""
     fault, address = TranslateAddress(pe, gpt, va, accdesc, choose, observe)
     if address is None:
-        return AArch64_Abort(va, fault)
+        return AArch64_Abort(va, fault, pe.context)
+    return PhysMemAccess(pe, va, accdesc, address, choose, observe)
+
+
+def PhysMemAccess(
+    pe: PEState, va: int, accdesc: AccessDescriptor, address: FullAddress, choose: Chooser, observe: Observer
+) -> Outcome:
+    """What an access that passed every check meets in memory."""
     if pe.memory.map.lookup(address) is not RegionKind.NOTHING:
         observe(Rule.PERMITTED_ACCESS_EFFECT, "{} answers", address)
         return AccessPerformed()
-    synchronous = AArch64_Abort(va, FaultRecord.none(accdesc).with_(Fault.Fault_SyncExternal))
-    options = (
+    synchronous = AArch64_Abort(va, FaultRecord.none(accdesc).with_(Fault.Fault_SyncExternal), pe.context)
+    options: list[Option[Outcome]] = [
         Option(synchronous),
         Option(WithoutFAR(synchronous), "FAR may be left invalid on an external abort (IMPLEMENTATION DEFINED)"),
-        Option(SERROR, "an external abort may be an SError (IMPLEMENTATION DEFINED)"),
-    )
+    ]
+    serror = PhysicalSError(pe.context)
+    if serror is not None:
+        options.append(Option(serror, "an external abort may be an SError (IMPLEMENTATION DEFINED)"))
     return choose(options)
 
 
 def PermittedOutcomes(
     pe: PEState, gpt: PossibleGPT, va: int, accdesc: AccessDescriptor, *, trace: bool = False
 ) -> Permitted:
-    """Every outcome that the architecture permits; the first is the one with nothing cached.
+    """Every outcome that the architecture permits for an access; the first is the one with nothing cached.
 
     ``trace`` adds the steps of the first run in words.
     """
+    return Explore(lambda choose, observe: Access(pe, gpt, va, accdesc, choose, observe), gpt, trace=trace)
+
+
+def Explore(run: Callable[[Chooser, Observer], Outcome], gpt: PossibleGPT, *, trace: bool = False) -> Permitted:
+    """Every outcome of an operation that uses ``gpt``, with the rules and reasons that led to each."""
     collectors: list[RuleCollector] = []
     if trace:
         gpt.forget()
 
-    def run(choose: Chooser) -> Outcome:
+    def once(choose: Chooser) -> Outcome:
         collectors.append(Tracer() if trace and not collectors else RuleCollector())
-        return Access(pe, gpt, va, accdesc, choose, collectors[-1])
+        return run(choose, collectors[-1])
 
     alternatives: dict[Outcome, Alternative] = {}
-    for explored, collector in zip(explore(run), collectors, strict=True):
+    for explored, collector in zip(explore(once), collectors, strict=True):
         # A GPC fault is evidence when the check that raised it, the last one, answered as of now; anything else is only
         # when all did: an access that memory then refuses has passed its checks too.
         weak = explored.last_weak if _reports_gpc_fault(explored.result) else explored.weak

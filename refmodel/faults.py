@@ -1,107 +1,63 @@
-"""From a fault to the exception that reports it: the one place where faults become syndromes.
+"""From a fault to the exception that reports it: the one place where faults become exceptions.
 
-Source: DDI 0487, shared pseudocode ``ReportAsGPCException``, ``EncodeGPCSC``, ``EncodeLDFSC``, ``AArch64_Abort``,
-``TakeGPCException``, ``AArch64_DataAbort``, ``AArch64_InstructionAbort``, ``AArch64_FaultSyndrome`` and
-``AArch64_ReportException``.  Faults of EL3 itself only; routing from lower levels is not here yet.
+Who takes it (routing), at which vector, with which syndrome.  Source: DDI 0487, shared pseudocode
+``ReportAsGPCException``, ``AArch64_Abort``, ``TakeGPCException``, ``AArch64_DataAbort``, ``AArch64_InstructionAbort``,
+``AArch64_SyncExternalAbortTarget``, ``AArch64_RouteToSErrorOffset``, ``AArch64_ExceptionClass``,
+``AArch64_TakeException`` and ``AArch64_ReportException``.  Debug exceptions and AArch32 are not here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 
-from refmodel.bits import Ones
-from refmodel.gpt.types import GPC_NO_FAULT, GPCF, GPCFRecord
+from refmodel.accdesc import AccessDescriptor, AccessType
+from refmodel.context import AT_EL3, PEContext
+from refmodel.faultrecord import Fault, FaultRecord, IPAValid, IsExternalAbort, IsSecondStage
+from refmodel.gpt.types import GPCF
 from refmodel.outcomes import ExceptionTaken, Syndrome
-from refmodel.pas import EL, FullAddress, SecurityState
+from refmodel.pas import EL
 from refmodel.rules import Rule
-from refmodel.sysregs import MFAR_EL3, SCR_EL3
+from refmodel.syndrome import (
+    EC_DATA_ABORT_LOWER,
+    EC_DATA_ABORT_SAME,
+    EC_GPC,
+    EC_INSTRUCTION_ABORT_LOWER,
+    EC_INSTRUCTION_ABORT_SAME,
+    EC_SERROR,
+    FNV,
+    AArch64_FaultSyndrome,
+    EncodeGPCSC,
+    EncodeLDFSC,
+    GPCSyndrome,
+    encode_hpfar,
+    encode_mfar,
+)
 
-EC_GPC = 0x1E
-EC_INSTRUCTION_ABORT_LOWER, EC_INSTRUCTION_ABORT_SAME = 0x20, 0x21
-EC_DATA_ABORT_LOWER, EC_DATA_ABORT_SAME = 0x24, 0x25
-EC_SERROR = 0x2F
+__all__ = [
+    "EC_DATA_ABORT_LOWER",
+    "EC_DATA_ABORT_SAME",
+    "EC_GPC",
+    "EC_INSTRUCTION_ABORT_LOWER",
+    "EC_INSTRUCTION_ABORT_SAME",
+    "EC_SERROR",
+    "AArch64_Abort",
+    "AArch64_RouteToSErrorOffset",
+    "AArch64_SyncExternalAbortTarget",
+    "AccessDescriptor",
+    "AccessType",
+    "EncodeGPCSC",
+    "EncodeLDFSC",
+    "Fault",
+    "FaultRecord",
+    "IsExternalAbort",
+    "PhysicalSError",
+    "ReportAsGPCException",
+    "WithoutFAR",
+    "encode_mfar",
+]
 
-VECTOR_SYNC_SPX, VECTOR_SERROR_SPX = 0x200, 0x380
-
-_ISS_ALL = Ones(25)
-_ROOT_SCR = SCR_EL3.of(NSE=1)
-_SET, _FNV, _EA, _WNR = 0b11 << 11, 1 << 10, 1 << 9, 1 << 6
-
-
-class AccessType(Enum):
-    """AccessType of the pseudocode, as far as stimuli make such accesses."""
-
-    AccessType_GPR = "data"
-    AccessType_IFETCH = "fetch"
-    AccessType_DCZero = "DC ZVA"
-    AccessType_TTW = "translation table walk"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccessDescriptor:
-    """Who accesses and how; the pseudocode's record, reduced to fields that decide something here."""
-
-    acctype: AccessType
-    el: EL = EL.EL3
-    ss: SecurityState = SecurityState.SS_Root
-    read: bool = False
-    write: bool = False
-    exclusive: bool = False
-    atomicop: bool = False
-
-
-class Fault(Enum):
-    """Fault of the pseudocode, reduced to kinds that occur here."""
-
-    Fault_None = "none"
-    Fault_AddressSize = "address size fault"
-    Fault_Translation = "translation fault"
-    Fault_AccessFlag = "access flag fault"
-    Fault_Permission = "permission fault"
-    Fault_SyncExternal = "synchronous external abort"
-    Fault_SyncExternalOnWalk = "synchronous external abort on walk"
-    Fault_GPCFOnWalk = "granule protection check fault on walk"
-    Fault_GPCFOnOutput = "granule protection check fault on output"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FaultRecord:
-    """A fault: kind, the access that met it, stage-1 level, and for a GPC fault the record and the physical address."""
-
-    statuscode: Fault
-    access: AccessDescriptor
-    level: int = 0
-    gpcf: GPCFRecord = GPC_NO_FAULT
-    paddress: FullAddress | None = None
-    write: bool = False
-
-    @classmethod
-    def none(cls, accdesc: AccessDescriptor) -> FaultRecord:
-        """``NoFault(accdesc)``: ``write`` is set for an access that writes and does not read."""
-        return cls(statuscode=Fault.Fault_None, access=accdesc, write=not accdesc.read and accdesc.write)
-
-    def with_(self, statuscode: Fault, **changes: object) -> FaultRecord:
-        """A copy with another status and further changes."""
-        return replace(self, statuscode=statuscode, **changes)  # type: ignore[arg-type]
-
-
-def IsExternalAbort(fault: FaultRecord) -> bool:
-    """Whether the fault is an external abort, on a GPT fetch included."""
-    external = (Fault.Fault_SyncExternal, Fault.Fault_SyncExternalOnWalk)
-    return fault.statuscode in external or fault.gpcf.gpf is GPCF.GPCF_EABT
-
-
-def AArch64_RouteToSErrorOffset(scr: SCR_EL3) -> bool:
-    """Whether a synchronous external abort taken to EL3 uses the SError vector (FEAT_DoubleFault, which RME requires).
-
-    Source: DDI 0487, pseudocode ``AArch64_RouteToSErrorOffset``.
-    """
-    return scr.EASE == 1
-
-
-def _vector(fault: FaultRecord, scr: SCR_EL3) -> int:
-    return VECTOR_SERROR_SPX if IsExternalAbort(fault) and AArch64_RouteToSErrorOffset(scr) else VECTOR_SYNC_SPX
+_SERROR_OFFSET = 0x180
+_SPX_OFFSET, _LOWER_OFFSET = 0x200, 0x400
 
 
 def ReportAsGPCException(fault: FaultRecord, *, el: EL, scr_gpf: bool) -> bool:
@@ -115,111 +71,173 @@ def ReportAsGPCException(fault: FaultRecord, *, el: EL, scr_gpf: bool) -> bool:
             raise ValueError("no GPC fault to report")
 
 
-def EncodeGPCSC(gpcf: GPCFRecord) -> int:
-    """The 6-bit GPCSC field of a GPC exception's ISS."""
-    match gpcf.gpf:
-        case GPCF.GPCF_AddressSize:
-            return 0b000000 | gpcf.level
-        case GPCF.GPCF_Walk:
-            return 0b000100 | gpcf.level
-        case GPCF.GPCF_Fail:
-            return 0b001100 | gpcf.level
-        case GPCF.GPCF_EABT:
-            return 0b010100 | gpcf.level
-        case GPCF.GPCF_None:
-            raise ValueError("no GPC fault to encode")
+def AArch64_RouteToSErrorOffset(pe: PEContext, target_el: EL) -> bool:
+    """Whether a synchronous external abort taken to ``target_el`` uses the SError vector.
 
-
-_LDFSC_LEVEL_MINUS_1 = {
-    Fault.Fault_AddressSize: 0b101001,
-    Fault.Fault_Translation: 0b101011,
-    Fault.Fault_SyncExternalOnWalk: 0b010011,
-    Fault.Fault_GPCFOnWalk: 0b100011,
-}
-
-
-def EncodeLDFSC(statuscode: Fault, level: int) -> int:
-    """The 6-bit fault status code of long-descriptor formats, for levels -1 to 3."""
-    if level == -1:
-        return _LDFSC_LEVEL_MINUS_1[statuscode]
-    match statuscode:
-        case Fault.Fault_AddressSize:
-            return 0b000000 | level
-        case Fault.Fault_Translation:
-            return 0b000100 | level
-        case Fault.Fault_AccessFlag:
-            return 0b001000 | level
-        case Fault.Fault_Permission:
-            return 0b001100 | level
-        case Fault.Fault_SyncExternal:
-            return 0b010000
-        case Fault.Fault_SyncExternalOnWalk:
-            return 0b010100 | level
-        case Fault.Fault_GPCFOnWalk:
-            return 0b100100 | level
-        case Fault.Fault_GPCFOnOutput:
-            return 0b101000
-        case Fault.Fault_None:
-            raise ValueError("no fault to encode")
-
-
-def _gpc_syndrome(fault: FaultRecord, scr: SCR_EL3) -> Syndrome:
-    """``TakeGPCException``: EC 0x1E at EL3; S2PTW, NV2 and S1PTW are 0 without a second stage."""
-    fetch = fault.access.acctype is AccessType.AccessType_IFETCH
-    iss = EncodeGPCSC(fault.gpcf) << 14 | EncodeLDFSC(fault.statuscode, fault.level)
-    iss |= (1 << 20 if fetch else 0) | (_WNR if fault.write else 0)
-    # WnR is UNKNOWN for an atomic that meets an external abort.
-    unknown = _WNR if fault.access.atomicop and IsExternalAbort(fault) else 0
-    rules = (Rule.GPT_FAULT_IS_GPC_EXCEPTION, Rule.GPCSC, Rule.ISS)
-    return Syndrome(
-        el=EL.EL3, ec=EC_GPC, il=1, iss=iss, iss_known=_ISS_ALL & ~unknown, vector=_vector(fault, scr), rules=rules
-    )
-
-
-def _abort_syndrome(fault: FaultRecord, scr: SCR_EL3, rules: tuple[Rule, ...]) -> Syndrome:
-    """``AArch64_FaultSyndrome`` for an abort taken from EL3 to EL3."""
-    fetch = fault.access.acctype is AccessType.AccessType_IFETCH
-    iss = EncodeLDFSC(fault.statuscode, fault.level)
-    known = _ISS_ALL
-    if not fetch:
-        iss |= _WNR if fault.write else 0
-    if IsExternalAbort(fault):
-        # EA classifies the error and is the implementation's to report; WnR is UNKNOWN for an atomic.
-        known &= ~_EA & ~(_WNR if fault.access.atomicop else 0)
-    if fault.statuscode is Fault.Fault_SyncExternal:
-        # SET too, but for this status code only: it is RES0 for all others, an abort on a walk included.
-        known &= ~_SET
-    ec = EC_INSTRUCTION_ABORT_SAME if fetch else EC_DATA_ABORT_SAME
-    return Syndrome(el=EL.EL3, ec=ec, il=1, iss=iss, iss_known=known, vector=_vector(fault, scr), rules=rules)
-
-
-def encode_mfar(address: FullAddress) -> int:
-    """MFAR_EL3 after a GPC exception for ``address``: PAS in [63:62], page in [55:12], bits [11:0] zero.
-
-    Source: DDI 0487, pseudocode ``AArch64_ReportException``.
+    FEAT_DoubleFault, which FEAT_RME requires, has the control for EL3; FEAT_DoubleFault2 those for EL2 and EL1.
     """
-    space = address.paspace.value
-    return MFAR_EL3.of(NSE=space >> 1, NS=space & 1, FPA=address.address >> 12).value
+    match target_el:
+        case EL.EL3:
+            return pe.scr.EASE == 1
+        case EL.EL2:
+            enabled = pe.scr.SCTLR2En == 1 and pe.EL2Enabled()
+            return pe.features.doublefault2 and enabled and pe.sctlr2_el2.EASE == 1
+        case _:
+            enabled = pe.scr.SCTLR2En == 1 and (
+                not pe.EL2Enabled() or (pe.IsHCRXEL2Enabled() and pe.hcrx.SCTLR2En == 1)
+            )
+            return pe.features.doublefault2 and enabled and pe.sctlr2_el1.EASE == 1
 
 
-def AArch64_Abort(vaddress: int, fault: FaultRecord, scr: SCR_EL3 = _ROOT_SCR) -> ExceptionTaken:
-    """The exception that reports ``fault`` of an EL3 access to ``vaddress``; of ``scr``, EASE and GPF count.
+def AArch64_SyncExternalAbortTarget(fault: FaultRecord, pe: PEContext) -> EL:
+    """Exception level that takes a synchronous external abort."""
+    if pe.el is EL.EL3 or pe.scr.EA:
+        return EL.EL3
+    tea = pe.hcr.TEA == 1 and pe.features.ras
+    route_to_el2 = False
+    if pe.EL2Enabled() and pe.el is EL.EL1:
+        route_to_el2 = tea or fault.access.acctype is AccessType.AccessType_NV2 or IsSecondStage(fault)
+    elif pe.EL2Enabled() and pe.el is EL.EL0:
+        route_to_el2 = not pe.IsInHost() and (pe.hcr.TGE == 1 or tea or IsSecondStage(fault))
+    masked_to_el2 = masked_to_el3 = False
+    if pe.features.doublefault2 and pe.masked:
+        masked_to_el2 = pe.el is EL.EL1 and pe.IsHCRXEL2Enabled() and pe.hcrx.TMEA == 1
+        to_el2 = route_to_el2 or masked_to_el2
+        masked_to_el3 = not to_el2 and pe.el in (EL.EL1, EL.EL2) and pe.scr.TMEA == 1
+    if masked_to_el3:
+        return EL.EL3
+    if pe.el is EL.EL2 or pe.IsInHost() or route_to_el2 or masked_to_el2:
+        return EL.EL2
+    return EL.EL1
 
-    MFAR_EL3 is UNKNOWN after an abort to EL3 that is no GPC exception.  Of a synchronous external abort this is the
-    form with a valid FAR; ``WithoutFAR`` gives the other one.
+
+def _abort_target(fault: FaultRecord, pe: PEContext) -> tuple[EL, tuple[Rule, ...]]:
+    """Exception level that takes an abort, and the rules that put it there."""
+    if IsExternalAbort(fault):
+        return AArch64_SyncExternalAbortTarget(fault, pe), () if pe.el is EL.EL3 else (Rule.EXTERNAL_ABORT_ROUTE,)
+    gpf = fault.gpcf.gpf is GPCF.GPCF_Fail
+    if pe.el is EL.EL3:
+        return EL.EL3, (Rule.GPF_AT_EL3,) if gpf else ()
+    if pe.el is EL.EL2:
+        return EL.EL2, (Rule.GPF_STAYS,) if gpf else ()
+    if pe.EL2Enabled():
+        if pe.hcr.TGE:
+            return EL.EL2, (Rule.GPF_TGE,) if gpf else ()
+        if IsSecondStage(fault):
+            return EL.EL2, (Rule.GPF_SECOND_STAGE,) if gpf else ()
+        if gpf and pe.hcr.GPF:
+            return EL.EL2, (Rule.GPF_TO_EL2,)
+        if fault.access.acctype is AccessType.AccessType_NV2:
+            return EL.EL2, (Rule.VNCR,)
+    return EL.EL1, (Rule.GPF_STAYS,) if gpf else ()
+
+
+def _vector(pe: PEContext, target_el: EL, *, serror: bool) -> int:
+    """Offset from VBAR_ELx.  Source: DDI 0487, pseudocode ``AArch64_TakeException``."""
+    offset = _SERROR_OFFSET if serror else 0
+    if target_el.value > pe.el.value:
+        return offset + _LOWER_OFFSET
+    return offset + (_SPX_OFFSET if pe.sp else 0)
+
+
+def TakeGPCException(vaddress: int | None, fault: FaultRecord, pe: PEContext) -> ExceptionTaken:
+    """The GPC exception, always to EL3, that reports ``fault``."""
+    if fault.paddress is None:
+        raise ValueError("a GPC fault carries the physical address that met it")
+    iss, known = GPCSyndrome(fault)
+    rules: tuple[Rule, ...] = (Rule.GPT_FAULT_IS_GPC_EXCEPTION, Rule.GPCSC, Rule.ISS)
+    if fault.gpcf.gpf is GPCF.GPCF_Fail:
+        rules = (Rule.GPF_TO_EL3, *rules[1:])
+    elif pe.el is not EL.EL3:
+        rules = (Rule.GPT_FAULT_FROM_BELOW, *rules)
+    serror = IsExternalAbort(fault) and AArch64_RouteToSErrorOffset(pe, EL.EL3)
+    if serror:
+        rules = (*rules, Rule.EXTERNAL_ABORT_VECTOR)
+    syndrome = Syndrome(
+        el=EL.EL3,
+        ec=EC_GPC,
+        il=1,
+        iss=iss,
+        iss_known=known,
+        vector=_vector(pe, EL.EL3, serror=serror),
+        rules=(*rules, *_details(fault, pe)),
+    )
+    mfar = encode_mfar(fault.paddress)
+    return ExceptionTaken(syndrome, far=vaddress, mfar=mfar, hpfar=encode_hpfar(fault, pe))
+
+
+def _take_abort(vaddress: int | None, fault: FaultRecord, pe: PEContext) -> ExceptionTaken:
+    """``AArch64_DataAbort`` and ``AArch64_InstructionAbort``.
+
+    MFAR_EL3 is UNKNOWN after an abort to EL3, and is not written by one to EL1 or EL2.
+    """
+    fetch = fault.access.acctype is AccessType.AccessType_IFETCH
+    nv2 = fault.access.acctype is AccessType.AccessType_NV2
+    target_el, rules = _abort_target(fault, pe)
+    ec = EC_INSTRUCTION_ABORT_LOWER if fetch else EC_DATA_ABORT_LOWER
+    if target_el is pe.el or (nv2 and target_el is not EL.EL3):
+        # An access that FEAT_NV2 makes of a register access is reported as one of EL2 itself.
+        ec = EC_INSTRUCTION_ABORT_SAME if fetch else EC_DATA_ABORT_SAME
+    iss, known = AArch64_FaultSyndrome(fault, d_side=not fetch)
+    serror = IsExternalAbort(fault) and AArch64_RouteToSErrorOffset(pe, target_el)
+    if serror:
+        rules = (*rules, Rule.EXTERNAL_ABORT_VECTOR)
+    gpc = fault.gpcf.gpf is not GPCF.GPCF_None
+    syndrome = Syndrome(
+        el=target_el,
+        ec=ec,
+        il=1,
+        iss=iss,
+        iss_known=known,
+        vector=_vector(pe, target_el, serror=serror),
+        rules=(*rules, Rule.ISS, *_details(fault, pe)) if gpc else rules,
+    )
+    return ExceptionTaken(syndrome, far=vaddress, mfar=None, hpfar=encode_hpfar(fault, pe))
+
+
+def _details(fault: FaultRecord, pe: PEContext) -> tuple[Rule, ...]:
+    """Rules on how a GPC fault is reported that not every fault meets."""
+    rules: tuple[Rule, ...] = ()
+    if fault.access.maintenance:
+        rules = (*rules, Rule.CACHE_MAINTENANCE_ISS)
+    if fault.access.acctype is AccessType.AccessType_NV2:
+        rules = (*rules, Rule.VNCR)
+    if IsSecondStage(fault):
+        rules = (*rules, Rule.SECOND_STAGE_ISS)
+    if IPAValid(fault):
+        rules = (*rules, Rule.HPFAR)
+    if pe.el is not EL.EL3:
+        rules = (*rules, Rule.VECTOR, Rule.EC_LOWER)
+    return rules
+
+
+def AArch64_Abort(vaddress: int | None, fault: FaultRecord, pe: PEContext = AT_EL3) -> ExceptionTaken:
+    """The exception that reports ``fault`` of an access by ``pe`` to ``vaddress`` (None: FAR is UNKNOWN).
+
+    Of a synchronous external abort this is the form with a valid FAR; ``WithoutFAR`` gives the other one.
     """
     gpc = fault.gpcf.gpf is not GPCF.GPCF_None
-    if gpc and ReportAsGPCException(fault, el=EL.EL3, scr_gpf=scr.GPF == 1):
-        if fault.paddress is None:
-            raise ValueError("a GPC fault carries the physical address that met it")
-        return ExceptionTaken(_gpc_syndrome(fault, scr), far=vaddress, mfar=encode_mfar(fault.paddress))
-    syndrome = _abort_syndrome(fault, scr, (Rule.GPF_AT_EL3, Rule.ISS) if gpc else ())
-    return ExceptionTaken(syndrome, far=vaddress, mfar=None)
+    if gpc and ReportAsGPCException(fault, el=pe.el, scr_gpf=pe.scr.GPF == 1):
+        return TakeGPCException(vaddress, fault, pe)
+    return _take_abort(vaddress, fault, pe)
 
 
 def WithoutFAR(abort: ExceptionTaken) -> ExceptionTaken:
     """The same synchronous external abort with ISS.FnV = 1: FAR_ELx is not valid.
 
-    Source: DDI 0487, ESR_EL3, ISS encoding for Data and Instruction Aborts, FnV.
+    Source: DDI 0487, ESR_ELx, ISS encoding for Data and Instruction Aborts, FnV.
     """
-    return replace(abort, syndrome=replace(abort.syndrome, iss=abort.syndrome.iss | _FNV), far=None)
+    return replace(abort, syndrome=replace(abort.syndrome, iss=abort.syndrome.iss | FNV), far=None)
+
+
+def PhysicalSError(pe: PEContext) -> ExceptionTaken | None:
+    """The SError that an external abort taken asynchronously becomes; None below EL3 unless SCR_EL3.EA sends it there.
+
+    Its ISS is the implementation's, and PSTATE.A does not mask an SError from a lower exception level to EL3.  Where EA
+    is 0 it goes to EL1 or EL2 if it is not masked there, at a time that is not fixed: not modelled.
+    """
+    if pe.el is not EL.EL3 and not pe.scr.EA:
+        return None
+    vector = _vector(pe, EL.EL3, serror=True)
+    syndrome = Syndrome(el=EL.EL3, ec=EC_SERROR, il=1, iss=0, iss_known=0, vector=vector)
+    return ExceptionTaken(syndrome, far=None, mfar=None)

@@ -6,6 +6,7 @@ filled in by an observer that wants words, so that a trace costs nothing to who 
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,8 +66,9 @@ class Deferred:
     def __call__(self, rule: Rule, text: str, *values: object) -> None:
         self._kept.append((rule, text, values))
 
-    def release(self) -> None:
-        """Pass on everything kept."""
+    def release(self, only: Container[Rule] = frozenset(Rule)) -> None:
+        """Pass on what is kept, of the rules in ``only``; keep nothing."""
         for rule, text, values in self._kept:
-            self._observe(rule, text, *values)
+            if rule in only:
+                self._observe(rule, text, *values)
         self._kept.clear()

@@ -18,7 +18,7 @@ class Syndrome:
     """The address-free part of an exception.
 
     ``ec``, ``il``, ``iss`` (25 bits) are ESR_ELx fields of exception level ``el``; ``vector`` is the offset from
-    VBAR_ELx for an exception from the current level with SP_ELx.  ``rules`` are the rules that decide it.
+    VBAR_ELx.  ``rules`` are the rules that decide it.
     """
 
     el: EL
@@ -32,16 +32,25 @@ class Syndrome:
 
 @dataclass(frozen=True, slots=True)
 class ExceptionTaken:
-    """An exception with its fault addresses: FAR_ELx, MFAR_EL3 (None where UNKNOWN)."""
+    """An exception with its fault addresses: FAR_ELx, MFAR_EL3, HPFAR_EL2 (None where UNKNOWN or not written)."""
 
     syndrome: Syndrome
     far: int | None
     mfar: int | None
+    hpfar: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AccessPerformed:
-    """The access reached memory; no exception."""
+    """The operation completed; no exception.  An access reached memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressTranslated(AccessPerformed):
+    """An address translation instruction completed; PAR_EL1 compares in the bits of ``par_known``."""
+
+    par: int
+    par_known: int
 
 
 Outcome = AccessPerformed | ExceptionTaken

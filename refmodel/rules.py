@@ -10,7 +10,12 @@ from enum import Enum
 
 
 class Rule(Enum):
-    """Rules of the granule protection check for base FEAT_RME, seen from EL3."""
+    """Rules of the granule protection check.
+
+    GPC-0xx: base FEAT_RME seen from EL3.  GPC-10x: FEAT_RME_GPC2.  GPC-11x: FEAT_RME_GPC3, granules, GPCP.
+    GPC-12x and 13x: where a fault goes and how it is reported there.  GPC-14x: operations other than loads and stores.
+    GPC-15x: translation regimes below EL3.  GPC-16x: caching and TLBI by PA.
+    """
 
     # Members are singletons: the identity hash serves, and counting by rule is in every judged probe's way.
     __hash__ = object.__hash__
@@ -60,3 +65,52 @@ class Rule(Enum):
     S1_WALK_CHECKED = "GPC-054"
     ROOT_EXECUTE_NEVER = "GPC-060"
     AVAILABILITY = "GPC-080"
+    ABOVE_PPS_ALL_ACCESS = "GPC-100"
+    GPI_NON_SECURE_ONLY = "GPC-101"
+    NSO_RESERVED = "GPC-102"
+    SECURE_SPACE_DISABLED = "GPC-103"
+    NON_SECURE_SPACE_DISABLED = "GPC-104"
+    REALM_SPACE_DISABLED = "GPC-105"
+    GPC2_RES0 = "GPC-106"
+    BYPASS_WINDOW = "GPC-110"
+    BYPASS_INVALID = "GPC-111"
+    BYPASS_GEOMETRY = "GPC-112"
+    PPS_56_BITS = "GPC-113"
+    GPC3_RES0 = "GPC-114"
+    PGS_NOT_IMPLEMENTED = "GPC-115"
+    GPCP = "GPC-116"
+    GPF_TO_EL3 = "GPC-120"
+    GPF_TO_EL2 = "GPC-121"
+    GPF_TGE = "GPC-122"
+    GPF_SECOND_STAGE = "GPC-123"
+    GPF_STAYS = "GPC-124"
+    GPT_FAULT_FROM_BELOW = "GPC-125"
+    EXTERNAL_ABORT_ROUTE = "GPC-126"
+    EXTERNAL_ABORT_VECTOR = "GPC-127"
+    VECTOR = "GPC-128"
+    EC_LOWER = "GPC-129"
+    SECOND_STAGE_ISS = "GPC-130"
+    HPFAR = "GPC-131"
+    CACHE_MAINTENANCE_ISS = "GPC-132"
+    VNCR = "GPC-133"
+    DC_BY_VA = "GPC-140"
+    DC_TO_POPA_UNCHECKED = "GPC-141"
+    DC_TO_POE = "GPC-142"
+    IC_BY_VA = "GPC-143"
+    DC_ZVA_FAR = "GPC-144"
+    AT_PAR = "GPC-145"
+    AT_EXCEPTION = "GPC-146"
+    PAGE_CROSSING = "GPC-147"
+    WALK_SPACE = "GPC-150"
+    OUTPUT_SPACE = "GPC-152"
+    FLAT_MAP = "GPC-153"
+    FOREIGN_EXECUTE_NEVER = "GPC-154"
+    LOCAL_INVALIDATION = "GPC-160"
+    BROADCAST_INVALIDATION = "GPC-161"
+    RANGE_INVALIDATED = "GPC-162"
+    RANGE_NEEDS_WHOLE_ENTRY = "GPC-163"
+    LAST_LEVEL_ONLY = "GPC-164"
+    RANGE_NOT_REQUIRED = "GPC-165"
+    ONLY_VALID_CACHED = "GPC-166"
+    CONTIGUOUS_MISPROGRAMMED = "GPC-167"
+    SHARED_TLB = "GPC-168"

@@ -91,7 +91,7 @@ class Machine:
         """ID registers that report ``features``, and GPCCR_EL3 as it stands after reset."""
         return {
             "ID_AA64PFR0_EL1": 1 << 52 | 1 << 36 | 1 << 28,
-            "ID_AA64MMFR0_EL1": 6 | 1 << 28,
+            "ID_AA64MMFR0_EL1": 6 | 1 << 20 | 1 << 28,
             "ID_AA64ISAR0_EL1": 2 << 20,
             "GPCCR_EL3": self.registers[_GPCCR],
         }

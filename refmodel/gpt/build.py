@@ -17,7 +17,9 @@ CONTIGUOUS = {GPTRange_2MB: 0b01, GPTRange_32MB: 0b10, GPTRange_512MB: 0b11}
 """Contig field by log2 of the range in bytes."""
 
 _PGS_FIELD = {PGSe.PGS_4KB: 0b00, PGSe.PGS_16KB: 0b10, PGSe.PGS_64KB: 0b01}
-_PPS_FIELD = {32: 0b000, 36: 0b001, 40: 0b010, 42: 0b011, 44: 0b100, 48: 0b101, 52: 0b110}
+_PPS_FIELD = {32: 0b0000, 36: 0b0001, 40: 0b0010, 42: 0b0011, 44: 0b0100, 46: 0b1000, 47: 0b1001, 48: 0b0101,
+              52: 0b0110, 56: 0b0111}  # fmt: skip
+"""PPS[3:0] by protected size; 46, 47 and 56 bits need FEAT_RME_GPC3."""
 _L0GPTSZ_FIELD = {30: 0b0000, 34: 0b0100, 36: 0b0110, 39: 0b1001}
 
 
@@ -69,7 +71,8 @@ class Geometry:
     def gpccr(self, *, enable: bool = True) -> GPCCR_EL3:
         """GPCCR_EL3 for this shape, with write-back Inner Shareable fetches."""
         return GPCCR_EL3.of(
-            PPS=_PPS_FIELD[self.pps],
+            PPS=_PPS_FIELD[self.pps] & 0b111,
+            PPS3=_PPS_FIELD[self.pps] >> 3,
             PGS=_PGS_FIELD[self.pgs],
             L0GPTSZ=_L0GPTSZ_FIELD[self.l0gptsz],
             SH=0b11,
@@ -106,7 +109,7 @@ class GPTBuilder:
     @property
     def gptbr(self) -> GPTBR_EL3:
         """GPTBR_EL3 for the table."""
-        return GPTBR_EL3.of(BADDR=self.level_0 >> 12)
+        return GPTBR_EL3.of(BADDR=self.level_0 >> 12 & Ones(40), BADDR_55_52=self.level_0 >> 52)
 
     def index_0(self, pa: int) -> int:
         """Level 0 index of ``pa``; ValueError above the protected size, where no entry speaks for it."""

@@ -9,7 +9,7 @@ from enum import Enum
 from refmodel.features import Features
 from refmodel.observe import Observer
 from refmodel.pas import FullAddress
-from refmodel.sysregs import GPCCR_EL3, GPTBR_EL3
+from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3
 
 
 class PGSe(Enum):
@@ -75,13 +75,43 @@ class GPTEntry:
         return f"GPI {self.gpi:04b}, level {self.level}, range 1 << {self.contig_size}"
 
 
+_GPC2_FIELDS = (GPCCR_EL3.APPSAA, GPCCR_EL3.NSO, GPCCR_EL3.SPAD, GPCCR_EL3.NSPAD, GPCCR_EL3.RLPAD)
+_GPC3_FIELDS = (GPCCR_EL3.GPCBW, GPCCR_EL3.PPS3)
+_GPC2_MASK = sum(field.mask for field in _GPC2_FIELDS)
+_GPC3_MASK = sum(field.mask for field in _GPC3_FIELDS)
+
+
+def EffectiveGPCCR(gpccr: GPCCR_EL3, features: Features) -> GPCCR_EL3:
+    """GPCCR_EL3 with the fields of absent features taken as 0: they are RES0, and ignored whatever was written."""
+    absent = (0 if features.gpc2 else _GPC2_MASK) | (0 if features.gpc3 else _GPC3_MASK)
+    return GPCCR_EL3(gpccr.value & ~absent) if gpccr.value & absent else gpccr
+
+
+def EffectiveGPTBR(gptbr: GPTBR_EL3, features: Features) -> GPTBR_EL3:
+    """GPTBR_EL3 with the address extension taken as 0 without FEAT_RME_GPC3."""
+    return gptbr if features.gpc3 or not gptbr.BADDR_55_52 else gptbr.replace(BADDR_55_52=0)
+
+
 @dataclass(frozen=True, slots=True)
 class GPCState:
-    """What the check reads of the PE besides memory: the two registers and the PE's features."""
+    """What the check reads of the PE besides memory: the registers, and the PE's features.
+
+    Registers are held as their effective values: fields that are RES0 on this PE are 0.
+    """
 
     gpccr: GPCCR_EL3
     gptbr: GPTBR_EL3
     features: Features
+    gpcbw: GPCBW_EL3 = GPCBW_EL3()  # noqa: RUF009 - immutable
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gpccr", EffectiveGPCCR(self.gpccr, self.features))
+        object.__setattr__(self, "gptbr", EffectiveGPTBR(self.gptbr, self.features))
+
+    @property
+    def base(self) -> int:
+        """Address that GPTBR_EL3 names for the level 0 table, before its alignment is applied."""
+        return self.gptbr.BADDR_55_52 << 52 | self.gptbr.BADDR << 12
 
 
 Checker = Callable[[FullAddress, Observer], GPCFRecord]

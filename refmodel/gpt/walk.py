@@ -56,7 +56,7 @@ def GPTBaseAddress(gpc: GPCState) -> int:
 
     Source: DDI 0487, the first statements of ``GPTWalk``; GPTBR_EL3.BADDR.
     """
-    base = gpc.gptbr.BADDR << 12
+    base = gpc.base
     alignment = max(DecodePPS(gpc.gpccr) - GPTL0Size(gpc.gpccr) + 3, 12)
     return AlignDown(base, alignment)
 
@@ -67,8 +67,8 @@ def GPTWalk(
     """Walk the GPT for ``pa``, which is below the protected size; the entry is None on a fault."""
     pgs = DecodePGS(gpc.gpccr)
     base = GPTBaseAddress(gpc)
-    if base != gpc.gptbr.BADDR << 12:
-        observe(Rule.GPTBR_ALIGNMENT, "GPTBR_EL3 names {:#x}, taken as {:#x}", gpc.gptbr.BADDR << 12, base)
+    if base != gpc.base:
+        observe(Rule.GPTBR_ALIGNMENT, "GPTBR_EL3 names {:#x}, taken as {:#x}", gpc.base, base)
     address = base + GPTLevel0Index(gpc.gpccr, pa) * 8
     memstatus, level_0_entry = memory.PhysMemRead(FullAddress(PASpace.PAS_Root, address), 8)
     if memstatus is not PhysMemRetStatus.OK:

@@ -1,7 +1,7 @@
 """Mutants: single faults that the suites must notice, and how one is put into a machine.
 
-``MUTANTS`` lists them all, by subject; ``apply`` puts one into the process it is called in, which is only ever the
-process of a machine under test, never the judge's.
+``MUTANTS`` lists those that suites hunt, by subject, ``PENDING`` those whose suites are still to come; ``apply`` puts
+one into the process it is called in, which is only ever the process of a machine under test, never the judge's.
 """
 
 from __future__ import annotations
@@ -11,18 +11,21 @@ from typing import Any
 
 from refmodel.mutants.gpt import GPT_MUTANTS
 from refmodel.mutants.mutant import Mutant, Patch
+from refmodel.mutants.worlds import WORLDS_MUTANTS
 
 MUTANTS: tuple[Mutant, ...] = GPT_MUTANTS
+PENDING: tuple[Mutant, ...] = WORLDS_MUTANTS
 
-__all__ = ["MUTANTS", "Mutant", "Patch", "apply", "by_name"]
+__all__ = ["MUTANTS", "PENDING", "Mutant", "Patch", "apply", "by_name"]
 
 
 def by_name(name: str) -> Mutant:
     """The mutant called ``name``; KeyError lists the known names."""
-    for mutant in MUTANTS:
+    known = (*MUTANTS, *PENDING)
+    for mutant in known:
         if mutant.name == name:
             return mutant
-    raise KeyError(f"no mutant {name!r}; known are {', '.join(mutant.name for mutant in MUTANTS)}")
+    raise KeyError(f"no mutant {name!r}; known are {', '.join(mutant.name for mutant in known)}")
 
 
 def apply(name: str) -> None:

@@ -30,12 +30,8 @@ from refmodel.rules import Rule
 from refmodel.sysregs import GPCCR_EL3
 
 _CHECK, _WALK, _DECODE = "refmodel.gpt.check", "refmodel.gpt.walk", "refmodel.gpt.decode"
-_FAULTS, _EL3, _ACCESS, _CACHE = (
-    "refmodel.faults",
-    "refmodel.translation.el3",
-    "refmodel.access",
-    "refmodel.gpt.cache",
-)
+_FAULTS, _ACCESS, _CACHE = "refmodel.faults", "refmodel.access", "refmodel.gpt.cache"
+_STAGE1, _PERMISSIONS = "refmodel.translation.stage1", "refmodel.translation.permissions"
 _MACHINE = "harness.targets.model_machine"
 
 _SECURE, _NON_SECURE, _ROOT, _REALM = (
@@ -172,7 +168,7 @@ def _gpi(gpi: int, space: PASpace, answer: bool) -> Patch:
     """GPICheck gives ``answer`` for one encoding and one space."""
 
     def make(original: Original) -> Any:
-        return lambda paspace, found: answer if (found, paspace) == (gpi, space) else original(paspace, found)
+        return lambda paspace, found, *ss: answer if (found, paspace) == (gpi, space) else original(paspace, found, *ss)
 
     return Patch(_CHECK, "GPICheck", make)
 
@@ -233,11 +229,7 @@ def _loses_stores(original: Original) -> Any:
 
 
 def _executes_anything(original: Original) -> Any:
-    def _leaf(*arguments: Any) -> Any:
-        fault, translated = original(*arguments)
-        return fault, translated and replace(translated, executable=True)
-
-    return _leaf
+    return lambda *arguments: replace(original(*arguments), x=True)
 
 
 def _unchecked_fetch(original: Original) -> Any:
@@ -340,8 +332,9 @@ GPT_MUTANTS: tuple[Mutant, ...] = (
             kind="observation"),
     _mutant("invalidation-ignored", Rule.INVALIDATED, Patch(_MACHINE, "Machine.tlbi", lambda o: lambda self: None)),
     _mutant("half-written-until-invalidated", Rule.CACHED, *_half_written_until_invalidated(), kind="observation"),
-    _mutant("stage-1-fetch-unchecked", Rule.S1_WALK_CHECKED, Patch(_EL3, "FetchDescriptor", _unchecked_fetch)),
-    _mutant("root-executes-anything", Rule.ROOT_EXECUTE_NEVER, Patch(_EL3, "_leaf", _executes_anything)),
+    _mutant("stage-1-fetch-unchecked", Rule.S1_WALK_CHECKED, Patch(_STAGE1, "FetchDescriptor", _unchecked_fetch)),
+    _mutant("root-executes-anything", Rule.ROOT_EXECUTE_NEVER,
+            Patch(_PERMISSIONS, "S1ComputePermissions", _executes_anything)),
     _mutant("reserved-size-kills-machine", Rule.AVAILABILITY,
             Patch(_WALK, "DecodeGPTContiguous", _dies_on_reserved_size), kind="observation"),
 )  # fmt: skip

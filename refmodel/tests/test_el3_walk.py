@@ -7,6 +7,7 @@ import re
 import pytest
 
 from refmodel.access import ACCESSES
+from refmodel.context import AT_EL3
 from refmodel.faults import Fault, FaultRecord
 from refmodel.features import Features
 from refmodel.gpt.types import GPC_NO_FAULT, GPCF, GPCFRecord
@@ -15,7 +16,8 @@ from refmodel.observe import Observer
 from refmodel.pas import FullAddress, PASpace
 from refmodel.sysregs import TCR_EL3, TTBR0_EL3
 from refmodel.tests.machine import everything_is_ram, put
-from refmodel.translation.el3 import EL3Regime, S1StartLevel, S1Translate, S1TTBaseAddress, Translated
+from refmodel.translation.el3 import EL3Regime, S1Translate, Translated
+from refmodel.translation.walkstate import S1StartLevel, S1TTBaseAddress
 
 AF, TABLE, BLOCK, PAGE = 1 << 10, 0b11, 0b01, 0b11
 NSE, NS, READ_ONLY, XN = 1 << 11, 1 << 5, 1 << 7, 1 << 54
@@ -81,10 +83,10 @@ def address_of(memory: Memory, va: int, kind: str = "load", at: EL3Regime | None
 )
 def test_first_table(t0sz: int, ds: int, level: int, table_bits: int) -> None:
     at = regime(ttbr=0xFFFF_FFFF_FFFE, T0SZ=t0sz, DS=ds, PS=6)
-    assert S1StartLevel(at) == level
+    assert S1StartLevel(at.walkparams(AT_EL3, 0)) == level
     # TTBR0_EL3[5:2] are address bits [51:48] with DS, and there bits [5:4] and CnP are no address.
     top = 0xF_FFFF_FFFF_FFC0 if ds else 0xFFFF_FFFF_FFFE
-    assert f"{S1TTBaseAddress(at):#x}" == f"{top & -(1 << table_bits):#x}"
+    assert f"{S1TTBaseAddress(at.walkparams(AT_EL3, 0), at.ttbr(0)):#x}" == f"{top & -(1 << table_bits):#x}"
 
 
 @pytest.mark.parametrize("t0sz", range(16, 49))
@@ -94,7 +96,7 @@ def test_input_range(t0sz: int) -> None:
     for bit in range(64):
         fault = fault_of(everything_is_ram(), 1 << bit, at=at)
         assert fault[0] is Fault.Fault_Translation
-        assert fault[1] == (0 if bit >= 64 - t0sz else S1StartLevel(at))
+        assert fault[1] == (0 if bit >= 64 - t0sz else S1StartLevel(at.walkparams(AT_EL3, 0)))
 
 
 def test_every_level_of_a_48_bit_walk() -> None:
@@ -199,14 +201,14 @@ def test_address_size_comes_before_access_flag_and_that_before_permission() -> N
     ("descriptor", "table", "denied"),
     [
         (ROOT_LEAF, 0, set[str]()),
-        (ROOT_LEAF | READ_ONLY, 0, {"store", "atomic", "dc-zva"}),
-        (ROOT_LEAF, AP_TABLE, {"store", "atomic", "dc-zva"}),
+        (ROOT_LEAF | READ_ONLY, 0, {"store", "store-exclusive", "atomic", "dc-zva"}),
+        (ROOT_LEAF, AP_TABLE, {"store", "store-exclusive", "atomic", "dc-zva"}),
         (ROOT_LEAF | XN, 0, {"fetch"}),
         (ROOT_LEAF, XN_TABLE, {"fetch"}),
         (AF, 0, {"fetch"}),
         (AF | NS, 0, {"fetch"}),
         (AF | NSE | NS, 0, {"fetch"}),
-        (ROOT_LEAF | XN | READ_ONLY, 0, {"store", "atomic", "dc-zva", "fetch"}),
+        (ROOT_LEAF | XN | READ_ONLY, 0, {"store", "store-exclusive", "atomic", "dc-zva", "fetch"}),
     ],
 )
 def test_permissions(descriptor: int, table: int, denied: set[str]) -> None:

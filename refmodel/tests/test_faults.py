@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from refmodel.access import ACCESSES
+from refmodel.context import PEContext
 from refmodel.faults import (
     AArch64_Abort,
     EncodeGPCSC,
@@ -184,7 +185,7 @@ def test_an_external_abort_without_a_valid_far() -> None:
 @pytest.mark.parametrize("ease", [0, 1])
 def test_external_aborts_take_the_serror_vector_with_ease(ease: int) -> None:
     """AArch64_RouteToSErrorOffset: SCR_EL3.EASE moves synchronous external aborts, and nothing else, by 0x180."""
-    scr = SCR_EL3.of(NSE=1, EASE=ease)
+    pe = PEContext(scr=SCR_EL3.of(NSE=1, EASE=ease))
     load, eabt = FaultRecord.none(ACCESSES["load"]), GPCFRecord(GPCF.GPCF_EABT, 0)
     external = [
         load.with_(Fault.Fault_SyncExternal),
@@ -197,8 +198,8 @@ def test_external_aborts_take_the_serror_vector_with_ease(ease: int) -> None:
         load.with_(Fault.Fault_GPCFOnOutput, gpcf=GPCFRecord(GPCF.GPCF_Walk, 0), paddress=PA),
         load.with_(Fault.Fault_GPCFOnOutput, gpcf=GPCFRecord(GPCF.GPCF_Fail, 0), paddress=PA),
     ]
-    assert {AArch64_Abort(VA, fault, scr).syndrome.vector for fault in external} == {0x380 if ease else 0x200}
-    assert {AArch64_Abort(VA, fault, scr).syndrome.vector for fault in others} == {0x200}
+    assert {AArch64_Abort(VA, fault, pe).syndrome.vector for fault in external} == {0x380 if ease else 0x200}
+    assert {AArch64_Abort(VA, fault, pe).syndrome.vector for fault in others} == {0x200}
 
 
 # AArch64_ReportException: faultaddr[63:62] is 00 Secure, 10 Non-secure, 01 Root, 11 Realm; [11:0] is zero.

@@ -91,7 +91,9 @@ def test_writes_are_runs_of_entries() -> None:
 def test_misuse_is_named() -> None:
     with pytest.raises(ValueError, match="holds 16 GPI values, not 15"):
         granules_descriptor([0] * 15)
-    with pytest.raises(ValueError, match=re.escape("pps must be one of 32, 36, 40, 42, 44, 48, 52, not 41")):
+    with pytest.raises(
+        ValueError, match=re.escape("pps must be one of 32, 36, 40, 42, 44, 46, 47, 48, 52, 56, not 41")
+    ):
         Geometry(pps=41)
     with pytest.raises(ValueError, match=re.escape("l0gptsz must be one of 30, 34, 36, 39, not 31")):
         Geometry(l0gptsz=31)

@@ -70,7 +70,7 @@ def test_size_fields() -> None:
 
 def test_reserved_sizes_have_no_meaning() -> None:
     with pytest.raises(KeyError):
-        DecodePPS(GPCCR_EL3.of(PPS=7))
+        DecodePPS(GPCCR_EL3.of(PPS3=1, PPS=2))
     with pytest.raises(KeyError):
         DecodePGS(GPCCR_EL3.of(PGS=3))
     for field in set(range(16)) - {0b0000, 0b0100, 0b0110, 0b1001}:

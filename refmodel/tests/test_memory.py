@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,18 +68,22 @@ def id_registers(pfr0: int = 0, mmfr0: int = 0, isar0: int = 0) -> dict[str, int
     return {"ID_AA64PFR0_EL1": pfr0, "ID_AA64MMFR0_EL1": mmfr0, "ID_AA64ISAR0_EL1": isar0}
 
 
+BARE = Features(rme=0, pamax=32, sel2=False, lse=False, ras=False, granules=frozenset({12, 16}))
+"""All fields 0: TGran16 = 0b0000 is "not supported", TGran4 and TGran64 = 0b0000 are "supported"."""
+
+
 # DDI 0487: PFR0 RME [55:52], SEL2 [39:36], RAS [31:28]; MMFR0 PARange [3:0], TGran4 [31:28]; ISAR0 Atomic [23:20].
 @pytest.mark.parametrize(
     ("registers", "expected"),
     [
-        (id_registers(), Features(rme=0, pamax=32, sel2=False, lse=False, ras=False, lpa2=False)),
-        (id_registers(pfr0=0x0030_0000_0000_0000), Features(rme=3, pamax=32, sel2=False, lse=False, ras=False)),
-        (id_registers(pfr0=0x10_1000_0000), Features(rme=0, pamax=32, sel2=True, lse=False, ras=True)),
-        (id_registers(mmfr0=0x1000_0006), Features(rme=0, pamax=52, sel2=False, lse=False, ras=False, lpa2=True)),
+        (id_registers(), BARE),
+        (id_registers(pfr0=0x0030_0000_0000_0000), replace(BARE, rme=3)),
+        (id_registers(pfr0=0x10_1000_0000), replace(BARE, sel2=True, ras=True)),
+        (id_registers(mmfr0=0x1000_0006), replace(BARE, pamax=52, lpa2=True)),
         # TGran4 = 0b1111: no 4 KB granule at all.
-        (id_registers(mmfr0=0xF000_0005), Features(rme=0, pamax=48, sel2=False, lse=False, ras=False)),
-        (id_registers(isar0=0x20_0000), Features(rme=0, pamax=32, sel2=False, lse=True, ras=False)),
-        (id_registers(isar0=0x10_0000), Features(rme=0, pamax=32, sel2=False, lse=False, ras=False)),
+        (id_registers(mmfr0=0xF000_0005), replace(BARE, pamax=48, granules=frozenset({16}))),
+        (id_registers(isar0=0x20_0000), replace(BARE, lse=True)),
+        (id_registers(isar0=0x10_0000), BARE),
     ],
 )
 def test_features_from_id_registers(registers: dict[str, int], expected: Features) -> None:

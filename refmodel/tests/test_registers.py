@@ -11,14 +11,31 @@ from hypothesis import strategies as st
 from refmodel.bits import AlignDown, IsZero, Ones, Slice
 from refmodel.registers import Bits, Register
 from refmodel.sysregs import (
+    CLIDR_EL1,
     ESR_EL3,
+    GPCBW_EL3,
     GPCCR_EL3,
     GPTBR_EL3,
+    HCR_EL2,
+    HCRX_EL2,
+    HPFAR_EL2,
     MFAR_EL3,
+    PAR_EL1,
     REGISTERS,
     SCR_EL3,
+    SCTLR2_EL1,
+    SCTLR2_EL2,
+    SCTLR_EL1,
+    SCTLR_EL2,
+    TCR_EL1,
+    TCR_EL2,
+    TCR_EL2_E2H,
     TCR_EL3,
+    TTBR0_EL1,
+    TTBR0_EL2,
     TTBR0_EL3,
+    TTBR1_EL1,
+    TTBR1_EL2,
 )
 
 values = st.integers(0, (1 << 64) - 1)
@@ -62,6 +79,23 @@ ENCODINGS = {
     SCR_EL3: (3, 6, 1, 1, 0),
     TTBR0_EL3: (3, 6, 2, 0, 0),
     TCR_EL3: (3, 6, 2, 0, 2),
+    GPCBW_EL3: (3, 6, 2, 1, 5),
+    HCR_EL2: (3, 4, 1, 1, 0),
+    HCRX_EL2: (3, 4, 1, 2, 2),
+    SCTLR2_EL1: (3, 0, 1, 0, 3),
+    SCTLR2_EL2: (3, 4, 1, 0, 3),
+    HPFAR_EL2: (3, 4, 6, 0, 4),
+    PAR_EL1: (3, 0, 7, 4, 0),
+    CLIDR_EL1: (3, 1, 0, 0, 1),
+    SCTLR_EL1: (3, 0, 1, 0, 0),
+    SCTLR_EL2: (3, 4, 1, 0, 0),
+    TCR_EL1: (3, 0, 2, 0, 2),
+    TCR_EL2: (3, 4, 2, 0, 2),
+    TCR_EL2_E2H: (3, 4, 2, 0, 2),
+    TTBR0_EL1: (3, 0, 2, 0, 0),
+    TTBR1_EL1: (3, 0, 2, 0, 1),
+    TTBR0_EL2: (3, 4, 2, 0, 0),
+    TTBR1_EL2: (3, 4, 2, 0, 1),
 }
 
 
@@ -81,7 +115,33 @@ def test_encodings() -> None:
         (GPCCR_EL3, "ORGN", 0x0000_0000_0000_0C00),
         (GPCCR_EL3, "IRGN", 0x0000_0000_0000_0300),
         (GPCCR_EL3, "PPS", 0x0000_0000_0000_0007),
+        (GPCCR_EL3, "GPCBW", 0x0000_0000_2000_0000),
+        (GPCCR_EL3, "APPSAA", 0x0000_0000_0100_0000),
+        (GPCCR_EL3, "NSO", 0x0000_0000_0008_0000),
+        (GPCCR_EL3, "SPAD", 0x0000_0000_0000_0080),
+        (GPCCR_EL3, "NSPAD", 0x0000_0000_0000_0040),
+        (GPCCR_EL3, "RLPAD", 0x0000_0000_0000_0020),
+        (GPCCR_EL3, "PPS3", 0x0000_0000_0000_0008),
+        (GPTBR_EL3, "BADDR_55_52", 0x0000_0F00_0000_0000),
         (GPTBR_EL3, "BADDR", 0x0000_00FF_FFFF_FFFF),
+        (GPCBW_EL3, "BWSIZE", 0x0000_00E0_0000_0000),
+        (GPCBW_EL3, "BWSTRIDE", 0x0000_001F_0000_0000),
+        (GPCBW_EL3, "BWADDR", 0x0000_0000_03FF_FFFF),
+        (HCR_EL2, "GPF", 0x0001_0000_0000_0000),
+        (HCR_EL2, "TEA", 0x0000_0020_0000_0000),
+        (HCR_EL2, "E2H", 0x0000_0004_0000_0000),
+        (HCR_EL2, "TGE", 0x0000_0000_0800_0000),
+        (HCR_EL2, "VM", 0x0000_0000_0000_0001),
+        (HCRX_EL2, "TMEA", 0x0000_0000_0008_0000),
+        (SCTLR2_EL1, "EASE", 0x0000_0000_0000_0020),
+        (HPFAR_EL2, "FIPA", 0x0000_FFFF_FFFF_FFF0),
+        (PAR_EL1, "FST", 0x0000_0000_0000_007E),
+        (SCR_EL3, "TMEA", 0x0008_0000_0000_0000),
+        (SCR_EL3, "SIF", 0x0000_0000_0000_0200),
+        (TCR_EL1, "IPS", 0x0000_0007_0000_0000),
+        (TCR_EL1, "EPD1", 0x0000_0000_0080_0000),
+        (TCR_EL1, "DS", 0x0800_0000_0000_0000),
+        (TCR_EL2, "HPD", 0x0000_0000_0100_0000),
         (MFAR_EL3, "NS", 0x8000_0000_0000_0000),
         (MFAR_EL3, "NSE", 0x4000_0000_0000_0000),
         (MFAR_EL3, "FPA", 0x00FF_FFFF_FFFF_F000),
@@ -109,10 +169,12 @@ def test_layout(register: type[Register], name: str, mask: int) -> None:
 def test_print_like_the_manual() -> None:
     shown = str(GPCCR_EL3(0x8001_3502))
     assert shown == (
-        "GPCCR_EL3=0x0000000080013502 [L0GPTSZ=0b0000 (1GB) GPCP=0b0 (all GPC faults reported) GPC=0b1 (enabled) "
-        "PGS=0b00 (4KB) SH=0b11 (Inner) ORGN=0b01 (WB RAWA) IRGN=0b01 (WB RAWA) PPS=0b010 (1TB) reserved=0x80000000]"
+        "GPCCR_EL3=0x0000000080013502 [GPCBW=0b0 (no bypass windows) APPSAA=0b0 (above PPS Non-secure only) "
+        "L0GPTSZ=0b0000 (1GB) NSO=0b0 (GPI 0b1101 reserved) GPCP=0b0 (all GPC faults reported) GPC=0b1 (enabled) "
+        "PGS=0b00 (4KB) SH=0b11 (Inner) ORGN=0b01 (WB RAWA) IRGN=0b01 (WB RAWA) SPAD=0b0 NSPAD=0b0 RLPAD=0b0 "
+        "PPS3=0b0 PPS=0b010 (1TB) reserved=0x80000000]"
     )
-    assert str(GPTBR_EL3(0x1234)) == "GPTBR_EL3=0x0000000000001234 [BADDR=0x1234]"
+    assert str(GPTBR_EL3(0x1234)) == "GPTBR_EL3=0x0000000000001234 [BADDR_55_52=0b0000 BADDR=0x1234]"
     assert repr(GPTBR_EL3(0x1234)) == "GPTBR_EL3(0x1234)"
 
 
@@ -128,8 +190,8 @@ def test_a_derived_register_adds_to_the_fields_it_inherits() -> None:
     class Wider(GPTBR_EL3):
         TOP = Bits(63)
 
-    assert [field.name for field in Wider.fields] == ["TOP", "BADDR"]
-    assert [field.name for field in GPTBR_EL3.fields] == ["BADDR"]
+    assert [field.name for field in Wider.fields] == ["TOP", "BADDR_55_52", "BADDR"]
+    assert [field.name for field in GPTBR_EL3.fields] == ["BADDR_55_52", "BADDR"]
     assert Wider.encoding == (3, 6, 2, 1, 4)
     assert Wider(1 << 63).reserved == 0
 
@@ -149,9 +211,9 @@ def test_values_that_do_not_fit_are_refused(value: int) -> None:
 
 
 def test_unknown_fields_are_named_with_the_known_ones() -> None:
-    with pytest.raises(TypeError, match="GPTBR_EL3 has no field PPS; it has BADDR"):
+    with pytest.raises(TypeError, match="GPTBR_EL3 has no field PPS; it has BADDR_55_52, BADDR"):
         GPTBR_EL3.of(PPS=1)
-    with pytest.raises(TypeError, match="GPTBR_EL3 has no field value; it has BADDR"):
+    with pytest.raises(TypeError, match="GPTBR_EL3 has no field value; it has BADDR_55_52, BADDR"):
         GPTBR_EL3.of(value=1)
 
 
