@@ -4,7 +4,7 @@ from importlib.metadata import version as _version
 
 project = "realmcheck"
 author = "The realmcheck authors"
-copyright = "The realmcheck authors"  # noqa: A001 - the name that Sphinx reads
+copyright = "The realmcheck authors"
 release = version = _version("realmcheck")
 
 extensions = ["myst_parser"]

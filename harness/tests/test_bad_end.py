@@ -41,7 +41,8 @@ def paused(project: Path, *options: str) -> Iterator[tuple[int, int]]:
     pid = project / "pid"
     try:
         wait_for(lambda: run.poll() is not None or (pid.exists() and pid.read_text() != ""), 60)
-        assert run.poll() is None, run.communicate()[0]
+        if run.poll() is not None:
+            pytest.fail(f"the run ended early:\n{run.stdout.read() if run.stdout else ''}")
         yield run.pid, int((project / "pid").read_text())
     finally:
         run.kill()
@@ -70,7 +71,7 @@ def report(project: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]
 
 @pytest.mark.parametrize("target", ["qemu", "model"])
 def test_a_run_that_is_killed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], qemu_argv: tuple[str, ...], target: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], qemu_argv: tuple[str, ...], probe_elf: Path, target: str
 ) -> None:
     with paused(tmp_path, f"--target={target}", "--offline") as (pid, machine):
         assert not gone(machine)
@@ -88,7 +89,7 @@ def test_a_run_that_is_killed(
 
 
 def test_a_run_that_is_interrupted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], qemu_argv: tuple[str, ...]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], qemu_argv: tuple[str, ...], probe_elf: Path
 ) -> None:
     with paused(tmp_path, "--offline") as (pid, machine):
         os.kill(pid, signal.SIGINT)
