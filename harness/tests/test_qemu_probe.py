@@ -175,7 +175,10 @@ def test_dump(target: QemuTarget) -> None:
 @pytest.mark.parametrize(
     ("record", "status"),
     [
-        (Record(0, Op.HVC), Status.UNSUPPORTED),
+        (Record(0, Op.MEM_FILL, address=DATA, aux=8, state=World.REALM, el=2), Status.UNSUPPORTED),
+        (Record(0, Op.LOAD, address=DATA, state=World.SECURE, el=3), Status.UNSUPPORTED),
+        (Record(0, Op.LOAD, address=DATA, state=World.ROOT, el=1), Status.UNSUPPORTED),
+        (Record(0, Op.LOAD, address=DATA, state=World.REALM, el=4), Status.UNSUPPORTED),
         (Record(0, Op.LOAD, address=DATA, pe=1), Status.UNSUPPORTED),
         (Record(0, Op.LOAD, address=DATA, state=World.REALM), Status.UNSUPPORTED),
         (Record(0, Op.LOAD, address=DATA, el=2), Status.UNSUPPORTED),
