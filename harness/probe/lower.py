@@ -57,6 +57,11 @@ class LowerPages:
 
     base: int
 
+    @property
+    def whole(self) -> Window:
+        """All of the probe's pages, the gaps between them included."""
+        return Window(base=self.base, size=_KINDS * len(World) * _BLOCK)
+
     def stubs(self, state: World, pe: int = 0) -> Window:
         """The page that the operations of ``state`` run from."""
         return self._page(0, state, pe)
