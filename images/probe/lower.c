@@ -179,7 +179,7 @@ static uint64_t slot_for(unsigned state, enum kind kind, uint32_t encoding)
     uint64_t stub = first + i * where->size;
     uint32_t instruction = kind == KIND_MRS ? mrs_x0(encoding) : msr_x0(encoding);
     mine->encoding[i] = 0;
-    survive_op(PAS_OF(state) | (stub + where->instruction), instruction, 0, LOCAL_STUB(stub_patch), 0);
+    survive_op(PAS_OF(state) | (stub + where->instruction), instruction, 0, stub_patch, 0);
     if (survival->taken) {
         return 0;
     }
@@ -282,7 +282,7 @@ void run_lower(const struct batch *batch, const struct record *record, struct re
     lay_drop(record, &pages, entry);
     watchdog_watch();
     if (likely(!record->regs_count && !record->flags && !is_smc_like(record->op))) {
-        survive_op(record->address, record->value0, record->value1, LOCAL_STUB(stub_drop), record->aux);
+        survive_op(record->address, record->value0, record->value1, stub_drop, record->aux);
     } else {
         const struct operands operands = {record->address, record->value0, record->value1, record->aux};
         if (record->flags & (FLAG_TLBI_BEFORE | FLAG_TLBI_AFTER_REGS)) {

@@ -261,7 +261,7 @@ void run_stub(const struct batch *batch, const struct record *record, const stru
         survival->invalidate |= INVALIDATE_AFTER_SET;
     }
     survival->want_all = is_smc_like(record->op) || record->flags & FLAG_DUMP;
-    survive_record(operands->address, operands->value0, operands->value1, LOCAL_STUB(stub), operands->aux);
+    survive_record(operands->address, operands->value0, operands->value1, stub, operands->aux);
     survival->want_all = 0;
 }
 
@@ -306,8 +306,8 @@ static void run_general(const struct batch *batch, const struct record *record, 
 
 void run_record(const struct batch *batch, const struct record *record, struct result *result)
 {
-    bool plain = record->flags == 0 && record->regs_count == 0 && supported_here(record) && record->op < OP_COUNT &&
-                 record->size_log2 <= 3 && !record->reserved0 && !record->reserved1 && is_root(record) &&
+    bool plain = record->flags == 0 && record->regs_count == 0 && is_root(record) && supported_here(record) &&
+                 record->op < OP_COUNT && record->size_log2 <= 3 && !record->reserved0 && !record->reserved1 &&
                  !survival->drop.lowered;
     const struct operation *operation = &operations[plain ? record->op : 0];
     stub_t stub = operation->stub[record->size_log2 & 3];
@@ -315,6 +315,6 @@ void run_record(const struct batch *batch, const struct record *record, struct r
         run_general(batch, record, result);
         return;
     }
-    survive_op(record->address, record->value0, record->value1, LOCAL_STUB(stub), record->aux);
+    survive_op(record->address, record->value0, record->value1, stub, record->aux);
     report(record, result, STATUS_DONE, operation->outputs);
 }

@@ -58,7 +58,7 @@ static bool concerns_gpc(const struct register_entry *entry)
 /* Read register j of a list by its slot; false when the read takes an exception: then it cannot be put back. */
 static bool read_old(uint32_t j, uint64_t *value)
 {
-    survive_op(0, 0, 0, (stub_t)(LOCAL(read_slots) + 2 * j), 0);
+    survive_op(0, 0, 0, (stub_t)(void (*)(void))(read_slots + 2 * j), 0);
     bool ok = survival->taken == 0;
     survival->taken = 0;
     *value = survival->data[0];
@@ -112,7 +112,7 @@ uint32_t context_set(const struct register_entry *list, uint32_t count)
         }
     }
     survival->invalidate = INVALIDATE_AFTER_SET | INVALIDATE_AFTER_RESTORE;
-    survive_record(0, 0, 0, LOCAL_STUB(stub_nop), 0);
+    survive_record(0, 0, 0, stub_nop, 0);
     survival->taken = 0;
     if (survival->reg_fault) {
         survival->undo_count = 0;
@@ -127,7 +127,7 @@ void context_restore(void)
 {
     registers_prepare(survival->undo, (uint32_t)survival->undo_count, true);
     survival->invalidate = INVALIDATE_AFTER_SET;
-    survive_record(0, 0, 0, LOCAL_STUB(stub_nop), 0);
+    survive_record(0, 0, 0, stub_nop, 0);
     survival->taken = 0;
     survival->undo_count = 0;
 }

@@ -246,9 +246,9 @@ halt:
 fatal_report_address:
     .xword fatal_report
 
-/* survive_op(address, value0, value1, stub, aux): run one stub.  survive_record: the same with the record's registers in
- * force, which the caller has laid out in the data page and patched into the slots. */
-entry survive_op
+/* survive_op_entry(address, value0, value1, stub, aux): run one stub.  survive_record_entry: the same with the record's
+ * registers in force, which the caller has laid out in the data page and patched into the slots. */
+entry survive_op_entry
     stp x29, x30, [x18, #SV_LINK]
     mov x9, #ARMED_OP
     str x9, [x18, #SV_ARMED]
@@ -269,7 +269,7 @@ restore:
     str xzr, [x18, #SV_RESTORE]
     br x9
 
-entry survive_record
+entry survive_record_entry
     stp x29, x30, [x18, #SV_LINK]
     stp x0, x1, [x18, #SV_OPERANDS]
     stp x2, x3, [x18, #(SV_OPERANDS + 16)]

@@ -200,9 +200,27 @@ register struct survival *survival __asm__("x18"); /* of the PE that runs */
 typedef void (*stub_t)(void);
 #define LOCAL(symbol) ((__typeof__(&(symbol)[0]))((uint64_t)(symbol) + survival->offset))
 #define LOCAL_STUB(stub) ((stub_t)((uint64_t)(stub) + survival->offset))
-void survive_op(uint64_t address, uint64_t value0, uint64_t value1, stub_t stub, uint64_t aux);
-void survive_record(uint64_t address, uint64_t value0, uint64_t value1, stub_t stub, uint64_t aux);
-void survive_invalidate(void);
+typedef void (*run_t)(uint64_t address, uint64_t value0, uint64_t value1, stub_t stub, uint64_t aux);
+void survive_op_entry(uint64_t address, uint64_t value0, uint64_t value1, stub_t stub, uint64_t aux);
+void survive_record_entry(uint64_t address, uint64_t value0, uint64_t value1, stub_t stub, uint64_t aux);
+void survive_invalidate(void); /* the same in every copy */
+
+/* Run a stub of the code as linked, in this PE's copy.  The first PE's is the code as linked: a call that is known
+ * beforehand is quicker. */
+static inline void survive_op(uint64_t address, uint64_t value0, uint64_t value1, stub_t stub, uint64_t aux)
+{
+    if (survival->offset == 0) {
+        survive_op_entry(address, value0, value1, stub, aux);
+    } else {
+        ((run_t)LOCAL_STUB(survive_op_entry))(address, value0, value1, LOCAL_STUB(stub), aux);
+    }
+}
+
+/* ... with the record's registers in force, which the caller has laid out. */
+static inline void survive_record(uint64_t address, uint64_t value0, uint64_t value1, stub_t stub, uint64_t aux)
+{
+    ((run_t)LOCAL_STUB(survive_record_entry))(address, value0, value1, LOCAL_STUB(stub), aux);
+}
 
 extern uint32_t survive_start[], vectors[];
 extern uint32_t set_slots[], restore_slots[], read_slots[];

@@ -164,7 +164,7 @@ static void refuse(const char *reason)
 /* Memory of Root by a stub that may fault: a bad address is an answer, not the probe's end. */
 static bool touch_memory(stub_t stub, uint64_t to, uint64_t from, uint64_t length)
 {
-    survive_op(to, from, 0, LOCAL_STUB(stub), length);
+    survive_op(to, from, 0, stub, length);
     bool ok = survival->taken == 0;
     survival->taken = 0;
     if (!ok) {
