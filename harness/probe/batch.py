@@ -112,7 +112,7 @@ class Batch:
         """PES where records name another PE or a group; MisuseError when groups decrease from record to record."""
         groups = [record.group for record in self.records]
         if not any(groups):
-            return BatchFlag.PES if any([record.pe for record in self.records]) else BatchFlag.NONE
+            return BatchFlag.PES if any(record.pe for record in self.records) else BatchFlag.NONE
         if any(later < earlier for earlier, later in pairwise(groups)):
             raise MisuseError("ordering groups must not decrease from record to record; sort the records by group")
         return BatchFlag.PES

@@ -51,8 +51,9 @@ _CPTR_E2H: Final = 0b11 << 20  # FPEN: SIMD is not trapped
 class LowerPages:
     """The probe's pages below EL3, from ``base``, which its banner announces as ``lower``.
 
-    For every PE and each of Secure, Non-secure and Realm: a page of stubs and two of vectors, for EL1 and for EL2.  Each
-    kind and state has a block of 64 KB of its own, so that a GPT of any granule size can deny one and permit the others.
+    For every PE and each of Secure, Non-secure and Realm: a page of stubs and two of vectors, for EL1 and for EL2.
+    Each kind and state has a block of 64 KB of its own, so that a GPT of any granule size can deny one and permit the
+    others.
     """
 
     base: int

@@ -1,8 +1,8 @@
 """Stage 1 for records below EL3: an identity map of the first 512 GB and the registers that switch it on.
 
-One map serves EL1&0, EL2 and EL2&0: 4 KB granule, 39-bit addresses, TTBR0 only.  Gigabytes are Blocks, but the one that
-the probe lies in: its code pages are mapped one by one, so that a test can leave some out.  Not the place for tables that
-are themselves the subject of a test.
+One map serves EL1&0, EL2 and EL2&0: 4 KB granule, 39-bit addresses, TTBR0 only.  Gigabytes are Blocks, but the one
+that the probe lies in: its code pages are mapped one by one, so that a test can leave some out.  Not the place for
+tables that are themselves the subject of a test.
 
 Source: DDI 0487, D8.3 "Translation table descriptor formats", D8.4 "Memory access control".
 """
@@ -54,8 +54,8 @@ class Regime(Enum):
 class IdentityMap:
     """Tables for PA ``base`` (4 KB aligned, ``TABLE_SIZE`` bytes).
 
-    Gigabyte 0 is Device and never executed; the others are read and written at every EL, and executed at EL0 and EL2; the
-    probe's pages, as ``lower_pages`` has them, are read and executed at every EL, and the rest of their 2 MB is not mapped.
+    Gigabyte 0 is Device and never executed; the others are read and written at every EL, and executed at EL0 and EL2.
+    Of the probe's gigabyte only its pages, from ``lower_pages`` on, are mapped, read and executed at every EL.
     ``ns``: the gigabytes other than the probe's are accessed as Non-secure.  ``absent``: PAs of pages to leave out.
     """
 

@@ -376,6 +376,21 @@ def test_a_long_operation_is_not_interrupted(target: QemuTarget) -> None:
     ok(target, Record(0, Op.FETCH, address=CODE, value0=frequency // 20, state=World.REALM, el=1))
 
 
+def test_code_below_el3_cannot_break_the_probes_own_registers(target: QemuTarget) -> None:
+    put_code(target, struct.pack("<3I", 0xD280005C, 0xD2800012, 0xD65F03C0))  # mov x28, #2; mov x18, #0; ret
+    records = [Record(0, Op.FETCH, address=CODE, state=World.REALM, el=el) for el in (2, 1, 0)]
+    for result in run(target, [*records, Record(0, Op.LOAD, address=DATA)]):
+        assert (result.status, result.taken) == (Status.DONE, 0)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_granule_protection_fault_of_el0_with_tge_goes_to_el2(target: QemuTarget, state: World) -> None:
+    regime = (*hcr(e2h=True, tge=True), *mapped(target, Regime.EL2_0))
+    fault = one(target, Record(0, Op.LOAD, address=DATA, state=state, el=0), (*gpt(target, 0), scr(), *regime))
+    assert (fault.taken, fault.target_el, fault.vector) == (1, 2, 0x400)
+    assert (ec(fault), fault.esr & 0x3F, fault.far) == (EC_DATA_LOWER, GPF, DATA)
+
+
 def test_scr_el3_is_the_probes_again_at_el3(target: QemuTarget) -> None:
     read = Record(0, Op.MRS, aux=lower.SCR_EL3)
     drop = Record(0, Op.NOP, state=World.REALM, el=1)

@@ -137,7 +137,7 @@ def test_fetch_prefetch_and_zeroing(target: QemuTarget, state: World, el: int) -
     assert target.read_memory(DATA, 128) == bytes(64) + b"\xff" * 64
 
 
-# op1, CRm, op2 with CRn 7, and the lowest EL that may; 4: UNDEFINED for want of the feature on this machine
+# op1, CRm, op2 with CRn 7, and the lowest EL that may
 CACHE = {
     "IVAC": (0, 6, 1, 1),
     "CVAC": (3, 10, 1, 0),
@@ -205,9 +205,10 @@ AT = {
 @pytest.mark.parametrize("name", AT)
 @EVERYWHERE
 def test_address_translation(target: QemuTarget, state: World, el: int, name: str) -> None:
-    """At EL1 and EL2 the regime is mapped, so a translation of that regime ends in DATA, and beyond the map in a fault."""
+    """A translation in the regime that is mapped ends in DATA, and beyond the map in a fault."""
     op1, crm, op2, lowest = AT[name]
-    good, bad = run(target, state, el, *(Record(0, Op.SYS, aux=system(op1, crm, op2), address=a) for a in (DATA, 63 << 48)))
+    records = [Record(0, Op.SYS, aux=system(op1, crm, op2), address=address) for address in (DATA, 63 << 48)]
+    good, bad = run(target, state, el, *records)
     if el < lowest:
         assert (good.taken, good.par) == (1, 0)
         return

@@ -88,7 +88,8 @@ def test_the_banner_counts_the_pes(target: QemuTarget) -> None:
 
 def test_each_pe_runs_its_records(target: QemuTarget) -> None:
     results = target.run(Batch(records=[Record(0, Op.MRS, aux=MPIDR, pe=index % PES) for index in range(50)]))
-    assert [(result.pe, result.data0 & 0xFF) for result in results] == [(index % PES, index % PES) for index in range(50)]
+    expected = [(index % PES, index % PES) for index in range(50)]
+    assert [(result.pe, result.data0 & 0xFF) for result in results] == expected
 
 
 def test_a_group_is_whole_before_the_next_begins(target: QemuTarget) -> None:

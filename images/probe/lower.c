@@ -1,8 +1,8 @@
 /* Records below EL3: in the state and at the EL that the record names, from a page of code that EL3 provides there.
  *
- * Every PE has, for each of the states Secure, Non-secure and Realm, a page of stubs and two pages of vectors, for EL1 and
- * EL2, all in the physical address space of that state.  Their virtual addresses are their physical ones: a translation
- * regime that the harness sets up has to map them so. */
+ * Every PE has, for each of the states Secure, Non-secure and Realm, a page of stubs and two pages of vectors, for EL1
+ * and EL2, all in the physical address space of that state.  Their virtual addresses are their physical ones: a
+ * translation regime that the harness sets up has to map them so. */
 #include "probe.h"
 
 #define BLOCK 0x10000ul /* a state's pages of one kind; as large as the largest granule of the GPC */
@@ -164,7 +164,8 @@ void lower_leave(void)
     }
 }
 
-/* The stub of an operation that is named by encoding; patched in, unless it is there.  0: the patch took an exception. */
+/* The stub of an operation that is named by encoding; patched in, unless it is there.  0: the patch took an exception.
+ */
 static uint64_t slot_for(unsigned state, enum kind kind, uint32_t encoding)
 {
     struct held *mine = &held[survival->pe][state][kind];

@@ -1,5 +1,5 @@
-/* One record: choose the stub, run it, report.  lower.c does so below EL3.  The plain case (no registers, no flags) is kept short: it is what the
- * probe does hundreds of thousands of times a second. */
+/* One record: choose the stub, run it, report.  lower.c does so below EL3.  The plain case (no registers, no flags) is
+ * kept short: it is what the probe does hundreds of thousands of times a second. */
 #include "probe.h"
 
 #define STUB(name) extern void stub_##name(void);
@@ -97,7 +97,8 @@ static bool is_root(const struct record *record)
 static bool supported_here(const struct record *record)
 {
     return record->pe == survival->pe && record->requester <= REQUESTER_PE_FETCH &&
-           (is_root(record) || (record->state <= WORLD_REALM && record->state != WORLD_ROOT && record->el < CURRENT_EL));
+           (is_root(record) ||
+            (record->state <= WORLD_REALM && record->state != WORLD_ROOT && record->el < CURRENT_EL));
 }
 
 bool is_smc_like(uint32_t op)

@@ -1,4 +1,5 @@
-/* Several PEs: the first hands a batch to all, each runs the records that name it, and groups are barriers between them.
+/* Several PEs: the first hands a batch to all, each runs the records that name it, and groups are barriers between
+ * them.
  *
  * A PE that does not arrive at a barrier in time is lost, and with it the crew: the batch is BAD, and so is every later
  * one that asks for several PEs. */
@@ -82,6 +83,7 @@ static void note(uint32_t reason)
 static bool barrier(void)
 {
     uint32_t now = LOAD(generation);
+    DSB(); /* what records stored, whatever its memory type, and their maintenance */
     if (__atomic_add_fetch(&waiting, 1, __ATOMIC_ACQ_REL) == online) {
         STORE(waiting, 0);
         STORE(generation, now + 1);
@@ -135,8 +137,7 @@ static bool run_groups(const struct batch *batch, struct batch_header *header)
 static bool work(const struct job *what)
 {
     struct batch_header *header = what->header;
-    const struct register_entry *context =
-        (const struct register_entry *)(what->batch->base + header->context_offset);
+    const struct register_entry *context = (const struct register_entry *)(what->batch->base + header->context_offset);
     uint32_t set = context_set(context, header->context_count);
     if (set < header->context_count) {
         note(BAD_CONTEXT | set << BAD_INDEX_SHIFT);

@@ -22,7 +22,6 @@
 #define GICD_PA 0x08000000ul
 #define GICR_PA 0x080a0000ul
 
-
 #define likely(condition) __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 

@@ -78,7 +78,15 @@ enum batch_status { BATCH_IDLE = 0, BATCH_RUNNING = 1, BATCH_DONE = 2, BATCH_BAD
 
 /* Why a batch is BAD: low half of batch_header.reserved; the high half is an index where one helps. */
 #define BAD_INDEX_SHIFT 16
-enum bad_reason { BAD_NONE = 0, BAD_ADDRESS = 1, BAD_MAGIC = 2, BAD_LAYOUT = 3, BAD_CRC = 4, BAD_CONTEXT = 5, BAD_PE = 6 };
+enum bad_reason {
+    BAD_NONE = 0,
+    BAD_ADDRESS = 1,
+    BAD_MAGIC = 2,
+    BAD_LAYOUT = 3,
+    BAD_CRC = 4,
+    BAD_CONTEXT = 5,
+    BAD_PE = 6
+};
 
 struct record {
     uint32_t id;

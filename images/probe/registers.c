@@ -1,7 +1,7 @@
 /* Register lists: system registers named by encoding, set before an operation and put back after it.
  *
- * The instructions are patched into slots of the survival pages, right-aligned so that a list of any length falls out at
- * the end; set slots take the list in its order, restore slots in reverse.  A slot that already holds the wanted
+ * The instructions are patched into slots of the survival pages, right-aligned so that a list of any length falls out
+ * at the end; set slots take the list in its order, restore slots in reverse.  A slot that already holds the wanted
  * instruction is left alone: patching costs far more than running. */
 #include "probe.h"
 
@@ -108,7 +108,8 @@ uint32_t context_set(const struct register_entry *list, uint32_t count)
     for (uint32_t j = count; j-- > 0;) {
         uint32_t place = SLOT_COUNT - 1 - j;
         if (LOCAL(restore_slots)[SLOT_WORDS * place + SLOT_INSTRUCTION_WORD] != INSTRUCTION_NOP) {
-            survival->undo[survival->undo_count++] = (struct register_entry){list[j].encoding, 0, survival->old_values[place]};
+            survival->undo[survival->undo_count++] =
+                (struct register_entry){list[j].encoding, 0, survival->old_values[place]};
         }
     }
     survival->invalidate = INVALIDATE_AFTER_SET | INVALIDATE_AFTER_RESTORE;

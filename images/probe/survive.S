@@ -4,8 +4,8 @@
  * the PE has cached.  So whatever runs between setting a record's registers and putting them back is in these two 4 KB
  * pages, and whatever it loads or stores is in one 4 KB data page (survive.h); all are touched just before.
  *
- * x18 always holds the data page's address.  x28 is non-zero while the handler runs: an exception that finds it so is
- * nested.  Neither needs memory, which is why they are registers. */
+ * x18 always holds the data page's address.  x28 is non-zero while the handler runs: an exception from EL3 that finds it
+ * so is nested.  Neither needs memory, which is why they are registers. */
 #include "survive.h"
 
 #define MFAR_EL3 S3_6_C6_C0_5
@@ -52,7 +52,9 @@ entry survive_start
 /* A vector needs 6 of its 32 words; the rest of some holds what else must be in this page. */
 .macro vector offset, handler=exception
 .org vectors + \offset /* fails to assemble when the gap before it is too small */
+.if \offset < 0x400
     cbnz x28, nested
+.endif
     mov x28, #1
     adr x18, survival
     stp x16, x17, [x18, #SV_SCRATCH]

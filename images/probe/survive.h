@@ -59,7 +59,6 @@
 #define DROP_ARGUMENTS 1  /* x0-x17 are args, not the operands */
 #define DROP_INVALIDATE 2 /* invalidate what the lower ELs may have cached, in the state that is entered */
 
-
 /* SV_ARMED: who is to hear of an exception; 0: nobody expects one, it is fatal. */
 #define ARMED_OP 1
 #define ARMED_REGISTERS 2
@@ -150,7 +149,7 @@ struct survival {
     uint64_t patched;
     uint64_t undo_count;
     uint64_t current; /* index of the record that is being run */
-    uint64_t alarm; /* counter value at which the secure timer fires; 0: it is off */
+    uint64_t alarm;   /* counter value at which the secure timer fires; 0: it is off */
     struct register_entry undo[SLOT_COUNT];
 };
 

@@ -90,8 +90,8 @@ static struct level nested(struct verdict *verdict, struct level level, const st
     return level;
 }
 
-/* Read the chain.  On return `survival` holds the syndrome of the exception that the record took, and `taken` how many it
- * took: 0 when the stub came back by way of a vector. */
+/* Read the chain.  On return `survival` holds the syndrome of the exception that the record took, and `taken` how many
+ * it took: 0 when the stub came back by way of a vector. */
 struct verdict syndrome_unwind(const struct record *record, const struct pages *pages, uint64_t entry)
 {
     struct verdict verdict = {.status = STATUS_DONE};

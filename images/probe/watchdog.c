@@ -1,5 +1,5 @@
-/* The watchdog: EL3's secure physical timer, routed to EL3 as FIQ.  It is set a few milliseconds ahead while records run
- * below EL3 and pushed on before it can fire, so that it fires only when a lower EL does not come back; survive.S
+/* The watchdog: EL3's secure physical timer, routed to EL3 as FIQ.  It is set a few milliseconds ahead while records
+ * run below EL3 and pushed on before it can fire, so that it fires only when a lower EL does not come back; survive.S
  * (lower_fiq) then decides.  At EL3 FIQ stays masked: nothing there is interrupted. */
 #include "probe.h"
 
@@ -59,7 +59,8 @@ void watchdog_init(unsigned pe)
     survival->drop.tick = READ(cntfrq_el0) / TICKS_PER_SECOND;
 }
 
-/* Before a drop: the lower EL has until now + a quarter of a second, and the first look is half a tick away at least. */
+/* Before a drop: the lower EL has until now + a quarter of a second, and the first look is half a tick away at least.
+ */
 void watchdog_watch(void)
 {
     uint64_t now = READ(cntpct_el0), tick = survival->drop.tick;
