@@ -206,7 +206,7 @@ def check_run(status: int, completed: int, reason: int, count: int) -> None:
     if status == BatchStatus.BAD and code == BAD_REASONS.index("a context register"):
         raise MisuseError(f"register {index} of the batch's context cannot be set on this machine")
     if status == BatchStatus.BAD and code == BAD_REASONS.index("a lost PE"):
-        raise TargetLostError("a PE did not come to a barrier in time; only a reset brings it back")
+        raise TargetLostError("a PE of the probe came to no barrier any more; only a reset brings it back")
     if status == BatchStatus.BAD:
         what = BAD_REASONS[code] if code < len(BAD_REASONS) else f"reason {code}"
         raise TargetProtocolError(f"the probe refused the batch because of {what}; was it changed on its way?")

@@ -426,6 +426,35 @@ def test_a_dump_below_el3(target: QemuTarget) -> None:
     assert dump.system[sysreg_encoding(3, 0, 6, 0, 0)] == HOLE  # FAR_EL1
 
 
+def test_the_probe_survives_any_register_values(target: QemuTarget) -> None:
+    """Random values in the registers that rule what happens below EL3, a malformed GPCCR_EL3 among them."""
+    ruling = (
+        (3, 6, 1, 1, 0), (3, 4, 1, 1, 0), (3, 4, 1, 1, 4), (3, 4, 1, 1, 1), (3, 4, 1, 1, 2), (3, 4, 1, 0, 0),
+        (3, 0, 1, 0, 0), (3, 4, 2, 0, 2), (3, 0, 2, 0, 2), (3, 4, 2, 0, 0), (3, 0, 2, 0, 0), (3, 4, 2, 1, 0),
+        (3, 4, 2, 1, 2), (3, 6, 1, 1, 2),
+    )  # fmt: skip
+    encodings = [sysreg_encoding(*fields) for fields in ruling]
+    good = {lower.SCR_EL3: lower.SCR_BASE, lower.HCR_EL2: lower.HCR_RW}
+    rng = random.Random(7)
+    records, registers = [], {}
+    for index in range(600):
+        state, el = rng.choice(CELLS)
+        op = rng.choice([Op.LOAD, Op.FETCH, Op.STORE_PAIR, Op.MRS, Op.DC_ZVA])
+        aux = 3 << 14 | rng.getrandbits(14) if op == Op.MRS else 0
+        records.append(Record(0, op, address=HOLE if op == Op.FETCH else DATA, aux=aux, state=state, el=el))
+        chosen = rng.sample(encodings, rng.randrange(1, 5))
+        entries = [RegisterEntry(reg, good.get(reg, 0) ^ 1 << rng.randrange(64)) for reg in chosen]
+        if rng.random() < 0.1:
+            entries.append(RegisterEntry(GPCCR, rng.getrandbits(64)))  # the last: see the protocol's description
+        registers[index] = tuple(entries)
+    results = run(target, records, registers=registers)
+    assert {result.status for result in results} >= {Status.DONE, Status.NOT_ENTERED}
+    assert {result.target_el for result in results if result.taken} == {1, 2, 3}
+    for state, el in CELLS:
+        ok(target, Record(0, Op.LOAD, address=DATA, state=state, el=el))
+    assert ok(target, Record(0, Op.MRS, aux=lower.SCR_EL3)).data0 == lower.SCR_BASE
+
+
 def lower_batch(rng: random.Random) -> Batch:
     ops = (Op.LOAD, Op.STORE, Op.STORE_EXCLUSIVE, Op.ATOMIC_ADD, Op.LOAD_PAIR, Op.LOAD_SIMD, Op.NOP, Op.FETCH, Op.MRS)
     records = []

@@ -29,6 +29,7 @@ from harness.targets.target import TargetOptions
 
 DATA = 0x8000_0000
 CODE = 0x8100_0000
+SPIN = 0x8180_0000
 FLAG = 0x8200_0000
 HOLE = 0x2_0000_0000
 PROBE = 0x4020_0000
@@ -131,6 +132,13 @@ def test_patched_code_and_registers_are_each_pes_own(target: QemuTarget) -> None
         assert (result.taken, result.data0 & 0xFFFF) == (0, expected), index
 
 
+def test_a_pe_that_is_slow_is_not_lost(target: QemuTarget) -> None:
+    """The first PE waits at the barrier for longer than two seconds, while the other has ten records interrupted."""
+    put_code(target, SPIN, 0x14000000)  # b .
+    records = [Record(0, Op.FETCH, address=SPIN, pe=1, state=World.REALM, el=1)] * 10
+    assert {result.status for result in target.run(Batch(records=records))} == {Status.HUNG}
+
+
 def test_exceptions_of_both(target: QemuTarget) -> None:
     cells = [(state, el) for state in STATES for el in (2, 1)]
     records = [
@@ -196,7 +204,7 @@ def test_a_lost_pe_is_said(make: Make) -> None:
     put_code(target, CODE, 0x14000000)  # b .
     stuck = Record(0, Op.FETCH, address=CODE, pe=1)
     for _ in range(2):
-        with pytest.raises(TargetLostError, match="a PE did not come to a barrier in time; only a reset"):
+        with pytest.raises(TargetLostError, match="a PE of the probe came to no barrier any more; only a reset"):
             target.run(Batch(records=[stuck, Record(0, Op.NOP)]))
     alone = target.run(Batch(records=[Record(0, Op.MRS, aux=MIDR)]))  # the first PE is still there
     assert alone[0].status == Status.DONE

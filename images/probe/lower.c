@@ -231,6 +231,22 @@ static void lay_drop(const struct record *record, const struct pages *pages, uin
     drop->scr_set = state | SCR_RW | SCR_FIQ;
 }
 
+/* Invalidate what EL1 and EL2 of the drop's state may have cached; TLBI at EL3 goes by SCR_EL3. */
+static void invalidate_state(void)
+{
+    uint64_t scr = READ(scr_el3);
+    uint64_t of_state = (scr & ~survival->drop.scr_clear) | survival->drop.scr_set;
+    WRITE(scr_el3, of_state);
+    ISB();
+    __asm__ volatile("dsb sy\n tlbi alle1" ::: "memory");
+    if (of_state & (SCR_NS | SCR_EEL2)) {
+        __asm__ volatile("tlbi alle2" ::: "memory"); /* UNDEFINED where the state has no EL2 */
+    }
+    DSB();
+    WRITE(scr_el3, scr);
+    ISB();
+}
+
 static void report_lower(const struct batch *batch, const struct record *record, struct result *result,
                          const struct pages *pages, uint64_t entry)
 {
@@ -286,7 +302,10 @@ void run_lower(const struct batch *batch, const struct record *record, struct re
         survive_op(record->address, record->value0, record->value1, stub_drop, record->aux);
     } else {
         const struct operands operands = {record->address, record->value0, record->value1, record->aux};
-        if (record->flags & (FLAG_TLBI_BEFORE | FLAG_TLBI_AFTER_REGS)) {
+        if (record->flags & FLAG_TLBI_BEFORE) {
+            invalidate_state();
+        }
+        if (record->flags & FLAG_TLBI_AFTER_REGS) {
             survival->drop.flags |= DROP_INVALIDATE;
         }
         run_stub(batch, record, &operands, stub_drop);

@@ -1,8 +1,8 @@
 /* Several PEs: the first hands a batch to all, each runs the records that name it, and groups are barriers between
  * them.
  *
- * A PE that does not arrive at a barrier in time is lost, and with it the crew: the batch is BAD, and so is every later
- * one that asks for several PEs. */
+ * A PE that runs no record for too long while the others wait at a barrier is lost, and with it the crew: the batch is
+ * BAD, and so is every later one that asks for several PEs. */
 #include "probe.h"
 
 #define ONLINE_TIMEOUT_DIVISOR 4u /* of a second: PEs that have not come up by then are not there */
@@ -23,6 +23,7 @@ static const struct job *job;
 static uint32_t trouble; /* first bad_reason of this job */
 static uint32_t lost;    /* bit n: PE n is lost */
 static uint32_t waiting, generation;
+static uint32_t progress[PES_MAX]; /* records that each PE has run */
 
 #define LOAD(variable) __atomic_load_n(&(variable), __ATOMIC_ACQUIRE)
 #define STORE(variable, value) __atomic_store_n(&(variable), (value), __ATOMIC_RELEASE)
@@ -79,7 +80,16 @@ static void note(uint32_t reason)
     __atomic_compare_exchange_n(&trouble, &none, reason, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-/* Wait for all PEs; false when one is lost. */
+static uint32_t whole_progress(void)
+{
+    uint32_t sum = 0;
+    for (unsigned pe = 0; pe < online; pe++) {
+        sum += LOAD(progress[pe]);
+    }
+    return sum;
+}
+
+/* Wait for all PEs; false when one is lost: those that are still on their way run no record for too long. */
 static bool barrier(void)
 {
     uint32_t now = LOAD(generation);
@@ -89,8 +99,15 @@ static bool barrier(void)
         STORE(generation, now + 1);
         return true;
     }
-    uint64_t end = READ(cntpct_el0) + BARRIER_SECONDS * READ(cntfrq_el0);
+    const uint64_t patience = BARRIER_SECONDS * READ(cntfrq_el0);
+    uint64_t end = READ(cntpct_el0) + patience;
+    uint32_t seen = whole_progress();
     while (LOAD(generation) == now) {
+        uint32_t sum = whole_progress();
+        if (sum != seen) {
+            seen = sum;
+            end = READ(cntpct_el0) + patience;
+        }
         if (LOAD(lost) || READ(cntpct_el0) > end) {
             pes_lost();
             return false;
@@ -128,6 +145,7 @@ static bool run_groups(const struct batch *batch, struct batch_header *header)
                 *current = i;
             }
             run_record(batch, &records[i], &results[i]);
+            STORE(progress[survival->pe], progress[survival->pe] + 1);
         }
     }
     return barrier();
