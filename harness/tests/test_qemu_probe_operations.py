@@ -236,10 +236,17 @@ def test_more_encodings_than_slots(target: QemuTarget) -> None:
     assert below == at_el3 * 3
 
 
-def test_unprivileged_loads_are_el0s(target: QemuTarget) -> None:
-    """In EL2&0 with TGE an LDTR of EL2 is checked as EL0's; the probe's pages are readable at EL0, EL3's map is not."""
-    lower = parse_banner(target.info.banner).lower
-    context = (*hcr(e2h=True, tge=True), *IdentityMap(STAGE_1, lower).registers(Regime.EL2_0))
-    record = Record(0, Op.LOAD_UNPRIVILEGED, address=DATA, state=World.NON_SECURE, el=2)
-    (result,) = target.run(Batch(records=[record], context=context))
-    assert result.taken == 0
+@pytest.mark.parametrize(("regime", "el"), [(Regime.EL1_0, 1), (Regime.EL2_0, 2)])
+def test_unprivileged_accesses_are_checked_as_el0s(target: QemuTarget, regime: Regime, el: int) -> None:
+    """A gigabyte that EL0 may not access: LDTR and STTR of the EL above fault where LDR and STR do not."""
+    tables = IdentityMap(STAGE_1, parse_banner(target.info.banner).lower)
+    private = STAGE_1 + 0x10_0000
+    level1 = bytearray(tables.tables())
+    struct.pack_into("<Q", level1, 8 * 4, 4 << 30 | 1 << 10 | 0b11 << 8 | 1)  # AP[2:1] 00
+    target.write_memory(private, bytes(level1))
+    context = [*hcr(e2h=el == 2, tge=el == 2), *tables.registers(regime)]
+    context += [RegisterEntry(entry.encoding, private) for entry in context if entry.value == STAGE_1]
+    ops = (Op.LOAD, Op.STORE, Op.LOAD_UNPRIVILEGED, Op.STORE_UNPRIVILEGED)
+    records = [Record(0, op, address=4 << 30, state=World.NON_SECURE, el=el) for op in ops]
+    results = target.run(Batch(records=records, context=context))
+    assert [(result.taken, result.esr & 0x3F) for result in results] == [(0, 0), (0, 0), (1, 0x0D), (1, 0x0D)]
