@@ -131,8 +131,8 @@ class Record(NamedTuple):
     """One stimulus; field order is the wire order.
 
     ``address`` is the virtual address: in the probe's stage 1 at EL3, in the regime of ``state`` and ``el`` below it.
-    ``aux`` is a system-instruction encoding or a length in bytes, ``regs_offset`` the byte offset from the batch's start
-    to ``regs_count`` register entries.
+    ``aux`` is a system-instruction encoding or a length in bytes, ``regs_offset`` the byte offset from the batch's
+    start to ``regs_count`` register entries.
     """
 
     id: int
