@@ -31,7 +31,7 @@
 
 static uint64_t level0[ENTRIES] __attribute__((aligned(4096)));
 static uint64_t level1[SLOTS][ENTRIES] __attribute__((aligned(4096)));
-static uint64_t window[ENTRIES] __attribute__((aligned(4096)));
+static uint64_t window[ENTRIES] __attribute__((aligned(4096), section(".bss.window")));
 
 uint64_t mmu_window_table(void)
 {
