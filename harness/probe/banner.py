@@ -14,7 +14,11 @@ _REMEDY: Final = "boot a probe built from the same release"
 
 @dataclass(frozen=True, kw_only=True)
 class Banner:
-    """What the probe announces; addresses are PA, sizes bytes.  ``registers`` are ID registers by name."""
+    """What the probe announces; addresses are PA, sizes bytes.  ``registers`` are ID registers by name.
+
+    ``lower`` is where the code for ELs below EL3 is (``lower.py``; 0 in a personality that has none), ``pes`` how many
+    PEs run records.
+    """
 
     personality: str
     el: int
@@ -22,6 +26,8 @@ class Banner:
     batch: int
     batch_size: int
     windows_l1: int
+    lower: int
+    pes: int
     registers: Mapping[str, int]
     text: str
 
@@ -43,6 +49,8 @@ def parse_banner(text: str) -> Banner:
             batch=values["batch"],
             batch_size=values["batch_size"],
             windows_l1=values["windows_l1"],
+            lower=values.get("lower", 0),
+            pes=values.get("pes", 1),
             registers={key: value for key, value in values.items() if key.isupper() or "_EL" in key},
             text=text,
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from harness.errors import TargetProtocolError
+from harness.errors import MisuseError, TargetProtocolError
 from harness.probe.records import (
     BATCH_HEADER,
     BATCH_HEADER_SIZE,
@@ -17,6 +18,7 @@ from harness.probe.records import (
     RESULT,
     RESULT_SIZE,
     VERSION,
+    BatchFlag,
     BatchHeader,
     BatchStatus,
     Record,
@@ -81,7 +83,7 @@ class Batch:
         count = len(packed)
         header = BatchHeader(
             BATCH_MAGIC, VERSION, BATCH_HEADER_SIZE, count, records_offset, results_offset, pool_offset, len(pool),
-            context_offset if self.context else 0, len(self.context), self.batch_id, 0, 0, 0, 0, 0,
+            context_offset if self.context else 0, len(self.context), self.batch_id, self._flags(), 0, 0, 0, 0,
         )  # fmt: skip
         body = b"".join(packed) + bytes(pool)
         crc = zlib.crc32(body, zlib.crc32(BATCH_HEADER.pack(*header)))
@@ -105,6 +107,15 @@ class Batch:
             record = record._replace(dump_offset=pool_offset + len(pool))
             pool += bytes(DUMP_SIZE)
         return record
+
+    def _flags(self) -> BatchFlag:
+        """PES where records name another PE or a group; MisuseError when groups decrease from record to record."""
+        groups = [record.group for record in self.records]
+        if not any(groups):
+            return BatchFlag.PES if any(record.pe for record in self.records) else BatchFlag.NONE
+        if any(later < earlier for earlier, later in pairwise(groups)):
+            raise MisuseError("ordering groups must not decrease from record to record; sort the records by group")
+        return BatchFlag.PES
 
 
 def pool_pointer(count: int) -> int:

@@ -12,6 +12,8 @@ def describe(index: int, record: Record) -> str:
     parts = [
         f"record {index}: {name} of {1 << record.size_log2} bytes at VA {record.address:#x}, {state} EL{record.el}"
     ]
+    if record.pe or record.group:
+        parts.append(f"PE {record.pe}, group {record.group}")
     if record.value0 or record.value1:
         parts.append(f"values {record.value0:#x} {record.value1:#x}")
     if record.aux:

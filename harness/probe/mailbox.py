@@ -11,7 +11,7 @@ from typing import Final
 from harness.errors import MisuseError, TargetLostError, TargetProtocolError
 from harness.probe.banner import Banner
 from harness.probe.batch import EncodedBatch, decode_header
-from harness.probe.records import MAILBOX, MAILBOX_MAGIC, RESULT_SIZE, VERSION, Mailbox
+from harness.probe.records import MAILBOX, MAILBOX_MAGIC, RESULT_SIZE, VERSION, BatchStatus, Mailbox
 from harness.probe.wire_client import check_run
 
 _SPINS: Final = 2000
@@ -62,6 +62,8 @@ class MailboxClient:
         self._words[_DOORBELL] = bell
         self._await(bell, timeout)
         header = decode_header(self._memory[self._batch : self._batch + 64])
+        if header.status == BatchStatus.BAD:
+            self._watch()  # a PE of the probe may have said more on the console
         check_run(header.status, header.completed, header.reserved, encoded.count)
         return self._results(encoded, encoded.count)
 

@@ -41,6 +41,14 @@ class Op(IntEnum):
     MEM_READ = 18  # copy aux bytes from address to batch offset value0
     MEM_FILL = 19  # fill aux bytes at address with the 64-bit pattern value0
     TLBI_PAALL = 20  # DSB; TLBI PAALL; DSB; ISB
+    SVC = 21  # SVC #0, as SMC
+    LOAD_SIMD = 22  # LDR Qt, 16 bytes -> data0 (low half), data1 (high half)
+    STORE_SIMD = 23  # STR Qt of value0 (low half), value1 (high half)
+    LOAD_SIMD_PAIR = 24  # LDP Qt1, Qt2, 32 bytes -> data0, data1: the low halves
+    STORE_SIMD_PAIR = 25  # STP Qt1, Qt2 of value0, value1; the high halves are zero
+    LOAD_UNPRIVILEGED = 26  # LDTR -> data0
+    STORE_UNPRIVILEGED = 27  # STTR of value0
+    PREFETCH = 28  # PRFM PLDL1KEEP
 
 
 class RecordFlag(IntFlag):
@@ -52,6 +60,21 @@ class RecordFlag(IntFlag):
     TLBI_AFTER_REGS = 1 << 2  # ... and after they are set
     KEEP_REGS = 1 << 3  # do not restore the record's registers afterwards
     DESTRUCTIVE = 1 << 4  # may cost the target a power cycle; never part of a wire-only smoke set
+
+
+class ResultFlag(IntFlag):
+    """What a result says beside its fields."""
+
+    NONE = 0
+    NESTED = 1 << 0  # a vector at a lower EL was hit by an exception; first_esr, first_far are of the one before
+    ENDLESS = 1 << 1  # ... and by its own fetch, again and again: the first syndrome is lost, `taken` is 255
+
+
+class BatchFlag(IntFlag):
+    """``BatchHeader.flags``."""
+
+    NONE = 0
+    PES = 1 << 0  # records name several PEs, or groups: all PEs take part
 
 
 class Requester(IntEnum):
@@ -83,6 +106,8 @@ class Status(IntEnum):
     UNSUPPORTED = 2  # this personality cannot do it
     REFUSED = 3  # malformed record
     REG_FAULT = 4  # a register of the list could not be set; syndrome is of that MSR
+    NOT_ENTERED = 5  # the EL's code could not be fetched, or the return to it was illegal; the operation was not issued
+    HUNG = 6  # the lower EL did not come back in a quarter of a second; elr is where it was
 
 
 DUMP: Final = struct.Struct("<34Q64Q2Q156Q")  # x0-x30 sp pc pstate, q0-q31, fpsr fpcr, 78 (encoding, value) pairs
@@ -105,8 +130,9 @@ SMC_REGISTERS: Final = 18
 class Record(NamedTuple):
     """One stimulus; field order is the wire order.
 
-    ``address`` is the virtual address in the probe's stage 1, ``aux`` a system-instruction encoding or a length in
-    bytes, ``regs_offset`` the byte offset from the batch's start to ``regs_count`` register entries.
+    ``address`` is the virtual address: in the probe's stage 1 at EL3, in the regime of ``state`` and ``el`` below it.
+    ``aux`` is a system-instruction encoding or a length in bytes, ``regs_offset`` the byte offset from the batch's
+    start to ``regs_count`` register entries.
     """
 
     id: int
@@ -133,7 +159,7 @@ class Result(NamedTuple):
     """One observation; syndrome fields are zero when no exception was taken.
 
     ``taken`` counts exceptions, ``target_el`` is where the last one went, ``vector`` the offset of its vector.
-    ``par`` is PAR_EL1 after an AT.  ``elapsed`` is reserved for a cycle count.
+    ``par`` is PAR_EL1 after an AT.  ``flags`` are of ResultFlag.  ``elapsed`` is reserved for a cycle count.
     """
 
     id: int
@@ -156,8 +182,8 @@ class Result(NamedTuple):
     scr: int
     pe: int
     group: int
-    reserved1: int
-    reserved2: int
+    first_esr: int
+    first_far: int
 
 
 class BatchHeader(NamedTuple):

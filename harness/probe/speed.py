@@ -6,15 +6,16 @@ granules, under a GPT whose granules are by turns Root and No access.
 
 from __future__ import annotations
 
+import itertools
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from harness.errors import TargetProtocolError
 from harness.probe.batch import Batch, EncodedBatch
-from harness.probe.records import RESULT, RESULT_SIZE, Op, Record, RegisterEntry, sysreg_encoding
+from harness.probe.records import RESULT, RESULT_SIZE, Op, Record, RegisterEntry, World, sysreg_encoding
 from harness.targets.target import Target
 
 GRANULES: Final = 1 << 16
@@ -26,7 +27,10 @@ _GPC: Final = 1 << 16
 _ENABLED: Final = _GPC | 3 << 12 | 1 << 10 | 1 << 8 | 1  # GPC, SH Inner, write-back, PPS 36 bits, PGS 4 KB
 _ANY: Final = 0xF << 4 | 1  # level 0 Block descriptor, all accesses permitted
 _ROOT_AND_NONE: Final = 0x0A0A_0A0A_0A0A_0A0A  # level 1 Granules descriptor: even granules Root, odd ones No access
+_ANY_AND_NONE: Final = 0x0F0F_0F0F_0F0F_0F0F  # even granules open to every PAS, odd ones No access
 _L0_ENTRIES: Final = 64
+_ROOT_EL3: Final = ((World.ROOT, 3),)
+_BELOW_EL3: Final = tuple((state, el) for el in (2, 1, 0) for state in (World.SECURE, World.NON_SECURE, World.REALM))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +57,27 @@ def unchecked(target: Target) -> EncodedBatch:
     return _batch(target, _ENABLED & ~_GPC)
 
 
-def _batch(target: Target, gpccr: int) -> EncodedBatch:
+def below_el3(target: Target) -> EncodedBatch:
+    """As ``checked``, but every record enters another security state and exception level below EL3, stage 1 off."""
+    return _batch(target, _ENABLED, _ANY_AND_NONE, _BELOW_EL3)
+
+
+def _batch(
+    target: Target, gpccr: int, pattern: int = _ROOT_AND_NONE, cells: Sequence[tuple[World, int]] = _ROOT_EL3
+) -> EncodedBatch:
     l0 = target.info.layout.tables.base
     l1 = l0 + (1 << 20)
     entries = [_ANY] * _L0_ENTRIES
     entries[_WINDOW >> 30] = l1 | 3
     target.write_memory(l0, struct.pack(f"<{_L0_ENTRIES}Q", *entries))
-    target.write_memory(l1, struct.pack("<Q", _ROOT_AND_NONE) * (1 << 30 >> 16))
+    target.write_memory(l1, struct.pack("<Q", pattern) * (1 << 30 >> 16))
     context = (RegisterEntry(_GPTBR, l0 >> 12), RegisterEntry(_GPCCR, gpccr))
     # Every granule once in an order that is no sequence, so that no prefetching idea helps.
     order = (index * 40503 % GRANULES for index in range(GRANULES))
-    records = [Record(0, Op.LOAD, address=_WINDOW + _GRANULE * granule) for granule in order]
+    records = [
+        Record(0, Op.LOAD, address=_WINDOW + _GRANULE * granule, state=state, el=el)
+        for granule, (state, el) in zip(order, itertools.cycle(cells), strict=False)
+    ]
     return Batch(records=records, context=context).encode()
 
 
@@ -84,7 +98,7 @@ def measure_raw(
         spent += time.perf_counter() - begin
         done += encoded.count
     taken = sum(1 for at in range(0, len(raw), RESULT_SIZE) if RESULT.unpack_from(raw, at)[2])
-    wanted = encoded.count // 2 if lay_out is checked else 0
+    wanted = 0 if lay_out is unchecked else encoded.count // 2
     if taken != wanted:
         raise TargetProtocolError(f"{taken} of {encoded.count} speed probes faulted, not {wanted}; something is wrong")
     return Speed(probes=done, seconds=spent, faults=done * wanted // encoded.count)

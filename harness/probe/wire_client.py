@@ -25,7 +25,15 @@ _DRAIN_FRAMES: Final = 64
 _FILL_MIN: Final = 64
 _RUN_ANSWER: Final = struct.Struct("<III")
 
-BAD_REASONS: Final = ("", "its address", "its magic or version", "its layout", "its checksum", "a context register")
+BAD_REASONS: Final = (
+    "",
+    "its address",
+    "its magic or version",
+    "its layout",
+    "its checksum",
+    "a context register",
+    "a lost PE",
+)
 """What was wrong with a batch that the probe refused, by the probe's reason code."""
 
 
@@ -190,10 +198,15 @@ def runs(data: bytes) -> Iterator[tuple[int, int, int | None]]:
 
 
 def check_run(status: int, completed: int, reason: int, count: int) -> None:
-    """TargetProtocolError unless the probe ran all of a batch; MisuseError for a context it cannot set."""
+    """TargetProtocolError unless the probe ran all of a batch.
+
+    MisuseError for a context it cannot set, TargetLostError when one of its PEs is lost.
+    """
     code, index = reason & 0xFFFF, reason >> 16
     if status == BatchStatus.BAD and code == BAD_REASONS.index("a context register"):
         raise MisuseError(f"register {index} of the batch's context cannot be set on this machine")
+    if status == BatchStatus.BAD and code == BAD_REASONS.index("a lost PE"):
+        raise TargetLostError("a PE of the probe came to no barrier any more; only a reset brings it back")
     if status == BatchStatus.BAD:
         what = BAD_REASONS[code] if code < len(BAD_REASONS) else f"reason {code}"
         raise TargetProtocolError(f"the probe refused the batch because of {what}; was it changed on its way?")

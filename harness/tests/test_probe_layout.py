@@ -29,6 +29,8 @@ ENUMS: dict[str, type[IntEnum] | type[IntFlag]] = {
     "WORLD": records.World,
     "REQUESTER": records.Requester,
     "BATCH": records.BatchStatus,
+    "RESULT": records.ResultFlag,
+    "BATCH_FLAG": records.BatchFlag,
 }
 CONSTANTS = {
     "RECORD_VERSION": records.VERSION,
@@ -57,7 +59,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     if compiler is None:
         pytest.skip("no host C compiler")
     text = HEADER.read_text()
-    enumerators = re.findall(r"\b((?:OP|FLAG|STATUS|WORLD|REQUESTER|BATCH)_[A-Z0-9_]+)\s*=", text)
+    enumerators = re.findall(r"\b((?:OP|FLAG|STATUS|WORLD|REQUESTER|BATCH|RESULT)_[A-Z0-9_]+)\s*=", text)
     lines = [f'printf("{name} %llu\\n", (unsigned long long){name});' for name in [*enumerators, *CONSTANTS]]
     for name, (fields, _) in STRUCTS.items():
         lines.append(f'printf("{name} %zu\\n", sizeof(struct {name}));')
@@ -84,7 +86,8 @@ def test_struct_is_the_same_in_c(name: str, measured: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("prefix", ENUMS)
 def test_enum_is_the_same_in_c(prefix: str, measured: dict[str, int]) -> None:
-    in_c = {k: v for k, v in measured.items() if k.startswith(prefix + "_") and k not in {*NOT_IN_PYTHON, *CONSTANTS}}
+    others = (*NOT_IN_PYTHON, *CONSTANTS, *(f"{other}_" for other in ENUMS if other.startswith(prefix + "_")))
+    in_c = {k: v for k, v in measured.items() if k.startswith(prefix + "_") and not k.startswith(others)}
     in_python = {f"{prefix}_{member.name}": member.value for member in ENUMS[prefix] if member.name != "NONE"}
     assert in_c.items() <= in_python.items()
     missing = in_python.keys() - in_c.keys()

@@ -80,6 +80,7 @@ def test_banner(target: QemuTarget) -> None:
     assert info.id_registers["GPCCR_EL3"] >> 16 & 1 == 0
     assert "MECIDR_EL2" in info.id_registers
     assert info.layout.probe[0].holds(info.layout.windows_l1, 4096)
+    assert info.layout.windows_l1 % 0x10000 == 0  # a GPT may deny its whole descriptor
     assert info.version.split(".")[0].isdigit()
 
 
@@ -175,7 +176,10 @@ def test_dump(target: QemuTarget) -> None:
 @pytest.mark.parametrize(
     ("record", "status"),
     [
-        (Record(0, Op.HVC), Status.UNSUPPORTED),
+        (Record(0, Op.MEM_FILL, address=DATA, aux=8, state=World.REALM, el=2), Status.UNSUPPORTED),
+        (Record(0, Op.LOAD, address=DATA, state=World.SECURE, el=3), Status.UNSUPPORTED),
+        (Record(0, Op.LOAD, address=DATA, state=World.ROOT, el=1), Status.UNSUPPORTED),
+        (Record(0, Op.LOAD, address=DATA, state=World.REALM, el=4), Status.UNSUPPORTED),
         (Record(0, Op.LOAD, address=DATA, pe=1), Status.UNSUPPORTED),
         (Record(0, Op.LOAD, address=DATA, state=World.REALM), Status.UNSUPPORTED),
         (Record(0, Op.LOAD, address=DATA, el=2), Status.UNSUPPORTED),

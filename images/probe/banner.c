@@ -40,6 +40,8 @@ size_t banner_text(char *out, size_t room)
         {"batch_size", BATCH_SIZE},
         {"windows_l1", mmu_window_table()},
         {"regs_max", REGS_MAX},
+        {"lower", lower_base()},
+        {"pes", pes_online()},
         {"MIDR_EL1", READ(MIDR_EL1)},
         {"ID_AA64PFR0_EL1", READ(ID_AA64PFR0_EL1)},
         {"ID_AA64PFR1_EL1", READ(ID_AA64PFR1_EL1)},
@@ -52,7 +54,7 @@ size_t banner_text(char *out, size_t room)
         {"ID_AA64ISAR1_EL1", READ(ID_AA64ISAR1_EL1)},
         {"ID_AA64ISAR2_EL1", READ(S3_0_C0_C6_2)},
         {"ID_AA64DFR0_EL1", READ(ID_AA64DFR0_EL1)},
-        {"GPCCR_EL3", survival.boot.gpccr},
+        {"GPCCR_EL3", survival->boot.gpccr},
     };
     size_t at = text_pair(out, room, 0, "protocol", PROTOCOL_VERSION);
     at = append(out, room, at, " personality=" PERSONALITY);

@@ -18,7 +18,7 @@ static bool layout_ok(const struct batch_header *header, uint64_t pa, uint64_t *
            context_end <= end && header->records_offset % 8 == 0 && header->results_offset % 8 == 0 &&
            header->context_offset % 8 == 0 && header->records_offset >= sizeof(*header) &&
            header->results_offset >= records_end && header->results_offset >= pool_end &&
-           header->context_count <= REGS_MAX;
+           header->context_count <= REGS_MAX && !(header->flags & ~(uint32_t)BATCH_FLAG_PES);
 }
 
 /* The checksum as the harness made it: crc32, completed and status counted as zero, everything before the results. */
@@ -41,6 +41,26 @@ static uint32_t bad(struct batch_header *header, uint32_t *reason, uint32_t why)
     return BATCH_BAD;
 }
 
+/* Groups of a batch for several PEs begin one after another: a record never belongs to an earlier one. */
+static bool groups_ordered(const struct batch_header *header)
+{
+    const struct record *records = (const struct record *)((uint64_t)header + header->records_offset);
+    for (uint32_t i = 1; i < header->record_count; i++) {
+        if (records[i].group < records[i - 1].group) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What every PE does after its last record. */
+void batch_end(void)
+{
+    watchdog_stop();
+    lower_leave();
+    context_restore();
+}
+
 uint32_t run_batch(uint64_t pa, bool check_crc, uint32_t *reason)
 {
     struct batch batch = {.base = pa};
@@ -60,8 +80,17 @@ uint32_t run_batch(uint64_t pa, bool check_crc, uint32_t *reason)
     if (check_crc && !crc_ok(header)) {
         return bad(header, reason, BAD_CRC);
     }
-    const struct register_entry *context = (const struct register_entry *)(pa + header->context_offset);
     header->status = BATCH_RUNNING;
+    if (header->flags & BATCH_FLAG_PES) {
+        const struct job job = {&batch, header};
+        uint32_t why = groups_ordered(header) ? pes_run(&job) : BAD_LAYOUT;
+        if (why != BAD_NONE) {
+            return bad(header, reason, why);
+        }
+        header->status = BATCH_DONE;
+        return BATCH_DONE;
+    }
+    const struct register_entry *context = (const struct register_entry *)(pa + header->context_offset);
     volatile uint32_t *current = &mailbox()->current;
     *current = 0;
     uint32_t set = context_set(context, header->context_count);
@@ -74,10 +103,11 @@ uint32_t run_batch(uint64_t pa, bool check_crc, uint32_t *reason)
     const uint32_t count = header->record_count;
     for (uint32_t i = 0; i < count; i++) {
         *current = i;
+        survival->current = i;
         run_record(&batch, &records[i], &results[i]);
         *completed = i + 1;
     }
-    context_restore();
+    batch_end();
     header->status = BATCH_DONE;
     return BATCH_DONE;
 }

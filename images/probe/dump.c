@@ -3,8 +3,6 @@
  */
 #include "probe.h"
 
-#define PSTATE_EL3H 0xdul
-
 extern void dump_simd(uint64_t (*q)[2]);
 
 enum {
@@ -15,14 +13,14 @@ enum {
 };
 _Static_assert(REGISTER_COUNT <= DUMP_PAIRS, "the dump holds every register listed");
 
-void dump_store(struct dump *dump, bool taken)
+void dump_store(struct dump *dump, uint64_t pc, uint64_t pstate)
 {
     for (unsigned i = 0; i < 31; i++) {
-        dump->x[i] = survival.gpr[i];
+        dump->x[i] = survival->gpr[i];
     }
-    dump->sp = survival.gpr[31];
-    dump->pc = taken ? survival.elr : survival.gpr[32];
-    dump->pstate = taken ? survival.spsr : survival.gpr[33] | READ(daif) | PSTATE_EL3H;
+    dump->sp = survival->gpr[31];
+    dump->pc = pc;
+    dump->pstate = pstate;
     dump_simd(dump->q);
     dump->fpsr = READ(fpsr);
     dump->fpcr = READ(fpcr);

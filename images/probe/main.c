@@ -1,7 +1,7 @@
 /* The root personality: set up EL3, announce itself, then wait for work from the mailbox and the wire. */
 #include "probe.h"
 
-#define SCR_VALUE (1ul << 0 | 1ul << 3 | 3ul << 4 | 1ul << 8 | 1ul << 10) /* NS, EA, RES1, HCE, RW */
+#define SCR_VALUE (SCR_NS | SCR_EA | SCR_RES1 | SCR_HCE | SCR_RW | SCR_EEL2)
 #define ID_RME_SHIFT 52
 #define ID_WFXT_MASK 0xful
 #define POLLS_PER_UART_LOOK 64u
@@ -11,6 +11,8 @@
 #define LONG_NAPS_PER_SECOND 2000u
 
 static char text[1024];
+static bool has_wfxt;
+extern char stack_top[];
 
 static void announce(void)
 {
@@ -24,13 +26,15 @@ void fatal_report(uint64_t esr, uint64_t elr, uint64_t far)
     size_t length = text_pair(text, sizeof(text), 0, "ESR_EL3", esr);
     length = text_pair(text, sizeof(text), length, "ELR_EL3", elr);
     length = text_pair(text, sizeof(text), length, "FAR_EL3", far);
-    length = text_pair(text, sizeof(text), length, "index", mailbox()->current);
+    length = text_pair(text, sizeof(text), length, "index", survival->current);
+    length = text_pair(text, sizeof(text), length, "pe", survival->pe);
     uart_text("\r\n");
     wire_send(0, "FATAL", text, length);
+    pes_lost();
 }
 
 /* Sleep a little, so that an idle probe leaves the core to the harness. */
-static void nap(bool has_wfxt, uint64_t ticks)
+void nap(uint64_t ticks)
 {
     if (!has_wfxt) {
         __asm__ volatile("yield");
@@ -58,7 +62,6 @@ static bool mailbox_poll(volatile struct mailbox *box)
 static __attribute__((noreturn)) void serve(void)
 {
     volatile struct mailbox *box = mailbox();
-    const bool has_wfxt = ((READ(S3_0_C0_C6_2) & ID_WFXT_MASK) != 0);
     const uint64_t frequency = READ(cntfrq_el0);
     uint32_t polls = 0, naps = 0;
     for (;;) {
@@ -72,14 +75,16 @@ static __attribute__((noreturn)) void serve(void)
             bool soon = naps < SHORT_NAPS;
             naps += soon;
             box->heartbeat++;
-            nap(has_wfxt, frequency / (soon ? SHORT_NAPS_PER_SECOND : LONG_NAPS_PER_SECOND));
+            nap(frequency / (soon ? SHORT_NAPS_PER_SECOND : LONG_NAPS_PER_SECOND));
         }
     }
 }
 
-static void boot_registers(void)
+/* What the survival code needs to report a fault of its own. */
+void survival_init(const void *stack_top)
 {
-    survival.boot = (struct boot_registers){
+    survival->stack_top = (uint64_t)stack_top;
+    survival->boot = (struct boot_registers){
         .gpccr = READ(GPCCR_EL3),
         .gptbr = READ(GPTBR_EL3),
         .ttbr0 = READ(ttbr0_el3),
@@ -90,6 +95,14 @@ static void boot_registers(void)
     };
 }
 
+/* What every PE does first at EL3, once the tables are built. */
+void el3_init(void)
+{
+    WRITE(scr_el3, SCR_VALUE);
+    ISB();
+    mmu_enable();
+}
+
 int main(void)
 {
     uart_init();
@@ -97,11 +110,13 @@ int main(void)
         wire_send(0, "FATAL", "no FEAT_RME", 11);
         return 1; /* what follows uses its registers and instructions */
     }
-    WRITE(scr_el3, SCR_VALUE);
-    ISB();
-    mmu_enable();
-    boot_registers();
+    has_wfxt = (READ(S3_0_C0_C6_2) & ID_WFXT_MASK) != 0;
+    mmu_build();
+    el3_init();
+    survival_init(stack_top);
     operations_init();
+    lower_init(0);
+    pes_start();
     struct mailbox *box = mailbox();
     *box = (struct mailbox){.magic = MAILBOX_MAGIC, .version = RECORD_VERSION};
     announce();

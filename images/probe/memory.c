@@ -2,7 +2,6 @@
 #include "probe.h"
 
 void *memset(void *to, int value, size_t length);
-void *memcpy(void *restrict to, const void *restrict from, size_t length);
 
 void *memset(void *to, int value, size_t length)
 {

@@ -31,7 +31,7 @@
 
 static uint64_t level0[ENTRIES] __attribute__((aligned(4096)));
 static uint64_t level1[SLOTS][ENTRIES] __attribute__((aligned(4096)));
-static uint64_t window[ENTRIES] __attribute__((aligned(4096)));
+static uint64_t window[ENTRIES] __attribute__((aligned(4096), section(".bss.window")));
 
 uint64_t mmu_window_table(void)
 {
@@ -63,15 +63,25 @@ static void fill_slot(unsigned slot, bool lpa2)
     level0[slot] = (uint64_t)level1[slot] | DESC_TABLE;
 }
 
-void mmu_enable(void)
+static bool has_lpa2(uint64_t mmfr0)
 {
-    uint64_t mmfr0 = READ(ID_AA64MMFR0_EL1);
-    uint64_t range = mmfr0 & 0xf;
-    bool lpa2 = ((mmfr0 >> 28) & 0xf) == 1; /* TGran4: 52-bit addresses with 4 KB granules */
+    return ((mmfr0 >> 28) & 0xf) == 1; /* TGran4: 52-bit addresses with 4 KB granules */
+}
+
+void mmu_build(void)
+{
+    bool lpa2 = has_lpa2(READ(ID_AA64MMFR0_EL1));
     for (unsigned slot = 0; slot < SLOTS; slot++) {
         fill_slot(slot, lpa2);
     }
     level0[WINDOW_SLOT] = (uint64_t)window | DESC_TABLE;
+}
+
+void mmu_enable(void)
+{
+    uint64_t mmfr0 = READ(ID_AA64MMFR0_EL1);
+    uint64_t range = mmfr0 & 0xf;
+    bool lpa2 = has_lpa2(mmfr0);
     if (!lpa2 && range > PARANGE_48) {
         range = PARANGE_48;
     }

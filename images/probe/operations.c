@@ -1,5 +1,5 @@
-/* One record: choose the stub, run it, report.  The plain case (no registers, no flags) is kept short: it is what the
- * probe does hundreds of thousands of times a second. */
+/* One record: choose the stub, run it, report.  lower.c does so below EL3.  The plain case (no registers, no flags) is
+ * kept short: it is what the probe does hundreds of thousands of times a second. */
 #include "probe.h"
 
 #define STUB(name) extern void stub_##name(void);
@@ -24,6 +24,15 @@ STUB(sys)
 STUB(mrs)
 STUB(msr)
 STUB(smc)
+STUB(hvc)
+STUB(svc)
+STUB(load_simd)
+STUB(store_simd)
+STUB(load_simd_pair)
+STUB(store_simd_pair)
+STUBS4(load_unprivileged)
+STUBS4(store_unprivileged)
+STUB(prefetch)
 STUB(write)
 STUB(copy)
 STUB(fill)
@@ -32,14 +41,6 @@ STUB(tlbi_paall)
 #define X0 0u
 #define CRN_AT 7
 #define ATOMIC_LSE 2
-
-/* What the slow path hands to the stub in place of the record's own fields. */
-struct operands {
-    uint64_t address;
-    uint64_t value0;
-    uint64_t value1;
-    uint64_t aux;
-};
 
 struct operation {
     stub_t stub[4];  /* by size_log2 */
@@ -66,6 +67,15 @@ static const struct operation operations[OP_COUNT] = {
     [OP_MRS] = {SAME(mrs), 1, true},
     [OP_MSR] = {SAME(msr), 0, true},
     [OP_SMC] = {SAME(smc), 0, true},
+    [OP_HVC] = {SAME(hvc), 0, true},
+    [OP_SVC] = {SAME(svc), 0, true},
+    [OP_LOAD_SIMD] = {SAME(load_simd), 2, false},
+    [OP_STORE_SIMD] = {SAME(store_simd), 0, false},
+    [OP_LOAD_SIMD_PAIR] = {SAME(load_simd_pair), 2, false},
+    [OP_STORE_SIMD_PAIR] = {SAME(store_simd_pair), 0, false},
+    [OP_LOAD_UNPRIVILEGED] = {SIZES(load_unprivileged), 1, false},
+    [OP_STORE_UNPRIVILEGED] = {SIZES(store_unprivileged), 0, false},
+    [OP_PREFETCH] = {SAME(prefetch), 0, false},
     [OP_MEM_WRITE] = {SAME(write), 0, true},
     [OP_MEM_READ] = {SAME(copy), 0, true},
     [OP_MEM_FILL] = {SAME(fill), 0, true},
@@ -79,10 +89,21 @@ void operations_init(void)
     has_lse = ((READ(ID_AA64ISAR0_EL1) >> 20) & 0xf) >= ATOMIC_LSE;
 }
 
+static bool is_root(const struct record *record)
+{
+    return record->state == WORLD_ROOT && record->el == CURRENT_EL;
+}
+
 static bool supported_here(const struct record *record)
 {
-    return record->pe == 0 && record->requester <= REQUESTER_PE_FETCH && record->state == WORLD_ROOT &&
-           record->el == CURRENT_EL;
+    return record->pe == survival->pe && record->requester <= REQUESTER_PE_FETCH &&
+           (is_root(record) ||
+            (record->state <= WORLD_REALM && record->state != WORLD_ROOT && record->el < CURRENT_EL));
+}
+
+bool is_smc_like(uint32_t op)
+{
+    return op == OP_SMC || op == OP_HVC || op == OP_SVC;
 }
 
 static bool inside(const struct batch *batch, uint64_t offset, uint64_t length)
@@ -97,7 +118,7 @@ static void copy_words(uint64_t *to, const uint64_t *from, unsigned words)
     }
 }
 
-static void report(const struct record *record, struct result *result, enum status status, unsigned outputs)
+void report(const struct record *record, struct result *result, enum status status, unsigned outputs)
 {
     uint64_t *word = (uint64_t *)result; /* in words: a call to memset for each record would be felt */
     for (unsigned i = 0; i < sizeof(*result) / sizeof(*word); i++) {
@@ -107,42 +128,43 @@ static void report(const struct record *record, struct result *result, enum stat
     result->status = status;
     result->pe = record->pe;
     result->group = record->group;
-    if (likely(survival.taken == 0)) {
+    if (likely(survival->taken == 0)) {
         if (outputs > 0) {
-            result->data0 = survival.data[0];
+            result->data0 = survival->data[0];
         }
         if (outputs > 1) {
-            result->data1 = survival.data[1];
+            result->data1 = survival->data[1];
         }
         return;
     }
-    result->taken = survival.taken > 255 ? 255 : (uint8_t)survival.taken;
+    result->taken = survival->taken > 255 ? 255 : (uint8_t)survival->taken;
     result->target_el = CURRENT_EL;
-    result->vector = (uint16_t)survival.vector;
-    result->esr = survival.esr;
-    result->far = survival.far;
-    result->hpfar = survival.hpfar;
-    result->mfar = survival.mfar;
-    result->elr = survival.elr;
-    result->spsr = survival.spsr;
-    result->scr = survival.scr;
-    survival.taken = 0;
+    result->vector = (uint16_t)survival->vector;
+    result->esr = survival->esr;
+    result->far = survival->far;
+    result->hpfar = survival->hpfar;
+    result->mfar = survival->mfar;
+    result->elr = survival->elr;
+    result->spsr = survival->spsr;
+    result->scr = survival->scr;
+    survival->taken = 0;
 }
 
-static enum status prepare_encoding(const struct record *record)
+static bool encoding_ok(const struct record *record)
 {
-    uint64_t encoding = record->aux;
-    uint64_t op0 = encoding >> 14;
-    if (encoding >> 16 || (record->op == OP_SYS ? op0 != 1 : op0 < 2)) {
-        return STATUS_REFUSED;
-    }
+    uint64_t op0 = record->aux >> 14;
+    return record->aux >> 16 == 0 && (record->op == OP_SYS ? op0 == 1 : op0 >= 2);
+}
+
+static void patch_encoding(const struct record *record)
+{
+    uint32_t encoding = (uint32_t)record->aux;
     if (record->op == OP_MRS) {
-        patch_instruction(slot_mrs, mrs_x0((uint32_t)encoding) | X0);
+        patch_instruction(LOCAL(slot_mrs), mrs_x0(encoding) | X0);
     } else {
-        patch_instruction(record->op == OP_SYS ? slot_sys : slot_msr, msr_x0((uint32_t)encoding) | X0);
+        patch_instruction(record->op == OP_SYS ? LOCAL(slot_sys) : LOCAL(slot_msr), msr_x0(encoding) | X0);
     }
     patch_sync();
-    return STATUS_DONE;
 }
 
 static enum status prepare_memory(const struct batch *batch, const struct record *record, struct operands *operands)
@@ -159,15 +181,20 @@ static enum status prepare_memory(const struct batch *batch, const struct record
     return STATUS_DONE;
 }
 
-static enum status prepare_smc(const struct batch *batch, const struct record *record)
+static enum status prepare_arguments(const struct batch *batch, const struct record *record)
 {
-    const uint64_t size = sizeof(survival.args);
+    const uint64_t size = sizeof(survival->args);
     if (!inside(batch, record->value0, size) || !inside(batch, record->value1, size) || record->value0 % 8 ||
         record->value1 % 8) {
         return STATUS_REFUSED;
     }
-    copy_words(survival.args, (const uint64_t *)(batch->base + record->value0), SMC_REGISTERS);
+    copy_words(survival->args, (const uint64_t *)(batch->base + record->value0), SMC_REGISTERS);
     return STATUS_DONE;
+}
+
+void return_arguments(const struct batch *batch, const struct record *record)
+{
+    copy_words((uint64_t *)(batch->base + record->value1), survival->gpr, SMC_REGISTERS);
 }
 
 static enum status prepare(const struct batch *batch, const struct record *record, struct operands *operands)
@@ -180,9 +207,17 @@ static enum status prepare(const struct batch *batch, const struct record *recor
     case OP_SYS:
     case OP_MRS:
     case OP_MSR:
-        return prepare_encoding(record);
+        if (!encoding_ok(record)) {
+            return STATUS_REFUSED;
+        }
+        if (is_root(record)) { /* lower.c has slots of its own */
+            patch_encoding(record);
+        }
+        return STATUS_DONE;
     case OP_SMC:
-        return prepare_smc(batch, record);
+    case OP_HVC:
+    case OP_SVC:
+        return prepare_arguments(batch, record);
     default:
         return prepare_memory(batch, record, operands);
     }
@@ -209,13 +244,14 @@ static enum status validate(const struct batch *batch, const struct record *reco
     return STATUS_DONE;
 }
 
-static bool is_address_translation(uint64_t encoding)
+bool is_address_translation(const struct record *record)
 {
-    uint64_t crm = (encoding >> 3) & 0xf;
-    return ((encoding >> 7) & 0xf) == CRN_AT && (crm == 8 || crm == 9);
+    uint64_t crm = (record->aux >> 3) & 0xf;
+    return ((record->aux >> 7) & 0xf) == CRN_AT && (crm == 8 || crm == 9);
 }
 
-static void run_with(const struct batch *batch, const struct record *record, const struct operands *operands)
+/* Run a stub with the record's registers in force. */
+void run_stub(const struct batch *batch, const struct record *record, const struct operands *operands, stub_t stub)
 {
     if (record->flags & FLAG_TLBI_BEFORE) {
         survive_invalidate();
@@ -223,17 +259,19 @@ static void run_with(const struct batch *batch, const struct record *record, con
     registers_prepare((const struct register_entry *)(batch->base + record->regs_offset), record->regs_count,
                       record->flags & FLAG_KEEP_REGS);
     if (record->flags & FLAG_TLBI_AFTER_REGS) {
-        survival.invalidate |= INVALIDATE_AFTER_SET;
+        survival->invalidate |= INVALIDATE_AFTER_SET;
     }
-    survival.want_all = record->op == OP_SMC || record->flags & FLAG_DUMP;
-    survive_record(operands->address, operands->value0, operands->value1,
-                   operations[record->op].stub[record->size_log2], operands->aux);
-    survival.want_all = 0;
+    survival->want_all = is_smc_like(record->op) || record->flags & FLAG_DUMP;
+    survive_record(operands->address, operands->value0, operands->value1, stub, operands->aux);
+    survival->want_all = 0;
 }
 
 static void run_general(const struct batch *batch, const struct record *record, struct result *result)
 {
     struct operands operands = {record->address, record->value0, record->value1, record->aux};
+    if (is_root(record)) {
+        lower_leave();
+    }
     enum status status = validate(batch, record);
     if (status == STATUS_DONE && operations[record->op].prepared) {
         status = prepare(batch, record, &operands);
@@ -242,29 +280,36 @@ static void run_general(const struct batch *batch, const struct record *record, 
         report(record, result, status, 0);
         return;
     }
-    run_with(batch, record, &operands);
-    bool taken = survival.taken != 0;
-    if (survival.reg_fault) {
-        survival.reg_fault = 0;
+    if (!is_root(record)) {
+        run_lower(batch, record, result);
+        return;
+    }
+    run_stub(batch, record, &operands, operations[record->op].stub[record->size_log2]);
+    bool taken = survival->taken != 0;
+    uint64_t pc = taken ? survival->elr : survival->gpr[32];
+    uint64_t pstate = taken ? survival->spsr : survival->gpr[33] | READ(daif) | PSTATE_EL3H;
+    if (survival->reg_fault) {
+        survival->reg_fault = 0;
         report(record, result, STATUS_REG_FAULT, 0);
         return;
     }
     report(record, result, STATUS_DONE, operations[record->op].outputs);
-    if (record->op == OP_SYS && !taken && is_address_translation(record->aux)) {
-        result->par = survival.data[1];
+    if (record->op == OP_SYS && !taken && is_address_translation(record)) {
+        result->par = READ(par_el1);
     }
-    if (record->op == OP_SMC) {
-        copy_words((uint64_t *)(batch->base + record->value1), survival.gpr, SMC_REGISTERS);
+    if (is_smc_like(record->op)) {
+        return_arguments(batch, record);
     }
     if (record->flags & FLAG_DUMP) {
-        dump_store((struct dump *)(batch->base + record->dump_offset), taken);
+        dump_store((struct dump *)(batch->base + record->dump_offset), pc, pstate);
     }
 }
 
 void run_record(const struct batch *batch, const struct record *record, struct result *result)
 {
-    bool plain = record->flags == 0 && record->regs_count == 0 && supported_here(record) && record->op < OP_COUNT &&
-                 record->size_log2 <= 3 && !record->reserved0 && !record->reserved1;
+    bool plain = record->flags == 0 && record->regs_count == 0 && is_root(record) && supported_here(record) &&
+                 record->op < OP_COUNT && record->size_log2 <= 3 && !record->reserved0 && !record->reserved1 &&
+                 !survival->drop.lowered;
     const struct operation *operation = &operations[plain ? record->op : 0];
     stub_t stub = operation->stub[record->size_log2 & 3];
     if (unlikely(!plain || operation->prepared || !stub)) {

@@ -36,7 +36,15 @@ enum op {
     OP_MEM_READ = 18,
     OP_MEM_FILL = 19,
     OP_TLBI_PAALL = 20,
-    OP_COUNT = 21
+    OP_SVC = 21,
+    OP_LOAD_SIMD = 22,
+    OP_STORE_SIMD = 23,
+    OP_LOAD_SIMD_PAIR = 24,
+    OP_STORE_SIMD_PAIR = 25,
+    OP_LOAD_UNPRIVILEGED = 26,
+    OP_STORE_UNPRIVILEGED = 27,
+    OP_PREFETCH = 28,
+    OP_COUNT = 29
 };
 
 enum record_flag {
@@ -52,13 +60,33 @@ enum requester { REQUESTER_PE_DATA = 0, REQUESTER_PE_FETCH = 1 };
 
 enum world { WORLD_SECURE = 0, WORLD_NON_SECURE = 1, WORLD_ROOT = 2, WORLD_REALM = 3 };
 
-enum status { STATUS_NOT_RUN = 0, STATUS_DONE = 1, STATUS_UNSUPPORTED = 2, STATUS_REFUSED = 3, STATUS_REG_FAULT = 4 };
+enum status {
+    STATUS_NOT_RUN = 0,
+    STATUS_DONE = 1,
+    STATUS_UNSUPPORTED = 2,
+    STATUS_REFUSED = 3,
+    STATUS_REG_FAULT = 4,
+    STATUS_NOT_ENTERED = 5,
+    STATUS_HUNG = 6
+};
+
+enum result_flag { RESULT_NESTED = 1 << 0, RESULT_ENDLESS = 1 << 1 };
+
+enum batch_flag { BATCH_FLAG_PES = 1 << 0 };
 
 enum batch_status { BATCH_IDLE = 0, BATCH_RUNNING = 1, BATCH_DONE = 2, BATCH_BAD = 3 };
 
 /* Why a batch is BAD: low half of batch_header.reserved; the high half is an index where one helps. */
 #define BAD_INDEX_SHIFT 16
-enum bad_reason { BAD_NONE = 0, BAD_ADDRESS = 1, BAD_MAGIC = 2, BAD_LAYOUT = 3, BAD_CRC = 4, BAD_CONTEXT = 5 };
+enum bad_reason {
+    BAD_NONE = 0,
+    BAD_ADDRESS = 1,
+    BAD_MAGIC = 2,
+    BAD_LAYOUT = 3,
+    BAD_CRC = 4,
+    BAD_CONTEXT = 5,
+    BAD_PE = 6
+};
 
 struct record {
     uint32_t id;
@@ -102,8 +130,8 @@ struct result {
     uint64_t scr;
     uint32_t pe;
     uint32_t group;
-    uint64_t reserved1;
-    uint64_t reserved2;
+    uint64_t first_esr;
+    uint64_t first_far;
 };
 
 struct register_entry {

@@ -1,7 +1,7 @@
 /* Register lists: system registers named by encoding, set before an operation and put back after it.
  *
- * The instructions are patched into slots of the survival page, right-aligned so that a list of any length falls out at
- * the end; set slots take the list in its order, restore slots in reverse.  A slot that already holds the wanted
+ * The instructions are patched into slots of the survival pages, right-aligned so that a list of any length falls out
+ * at the end; set slots take the list in its order, restore slots in reverse.  A slot that already holds the wanted
  * instruction is left alone: patching costs far more than running. */
 #include "probe.h"
 
@@ -11,10 +11,6 @@
 #define INSTRUCTION_MSR 0xd5000000u
 #define INSTRUCTION_NOP 0xd503201fu
 #define X9 9u
-
-static struct register_entry undo[REGS_MAX];
-static uint32_t undo_count;
-static bool patched;
 
 uint32_t mrs_x0(uint32_t encoding)
 {
@@ -33,14 +29,14 @@ void patch_instruction(uint32_t *slot, uint32_t instruction)
     }
     *(volatile uint32_t *)slot = instruction;
     __asm__ volatile("dc cvau, %0\n dsb ish\n ic ivau, %0" ::"r"(slot) : "memory");
-    patched = true;
+    survival->patched = 1;
 }
 
 void patch_sync(void)
 {
-    if (patched) {
+    if (survival->patched) {
         __asm__ volatile("dsb ish\n isb" ::: "memory");
-        patched = false;
+        survival->patched = 0;
     }
 }
 
@@ -63,9 +59,9 @@ static bool concerns_gpc(const struct register_entry *entry)
 static bool read_old(uint32_t j, uint64_t *value)
 {
     survive_op(0, 0, 0, (stub_t)(void (*)(void))(read_slots + 2 * j), 0);
-    bool ok = survival.taken == 0;
-    survival.taken = 0;
-    *value = survival.data[0];
+    bool ok = survival->taken == 0;
+    survival->taken = 0;
+    *value = survival->data[0];
     return ok;
 }
 
@@ -74,27 +70,27 @@ void registers_prepare(const struct register_entry *list, uint32_t count, bool k
 {
     uint32_t first = SLOT_COUNT - count;
     for (uint32_t j = 0; j < count; j++) {
-        uint32_t *slot = set_slots + SLOT_WORDS * (first + j);
+        uint32_t *slot = LOCAL(set_slots) + SLOT_WORDS * (first + j);
         patch_instruction(slot + SLOT_INSTRUCTION_WORD, msr_x0(list[j].encoding) | X9);
-        patch_instruction(read_slots + 2 * j, mrs_x0(list[j].encoding));
-        survival.set_values[first + j] = list[j].value;
+        patch_instruction(LOCAL(read_slots) + 2 * j, mrs_x0(list[j].encoding));
+        survival->set_values[first + j] = list[j].value;
     }
     patch_sync();
-    survival.invalidate = 0;
+    survival->invalidate = 0;
     for (uint32_t j = 0; j < count; j++) {
         uint32_t place = SLOT_COUNT - 1 - j;
-        uint32_t *slot = restore_slots + SLOT_WORDS * place + SLOT_INSTRUCTION_WORD;
-        bool readable = read_old(j, &survival.old_values[place]);
+        uint32_t *slot = LOCAL(restore_slots) + SLOT_WORDS * place + SLOT_INSTRUCTION_WORD;
+        bool readable = read_old(j, &survival->old_values[place]);
         patch_instruction(slot, readable ? msr_x0(list[j].encoding) | X9 : INSTRUCTION_NOP);
         if (concerns_gpc(&list[j])) {
-            survival.invalidate |= INVALIDATE_AFTER_RESTORE;
+            survival->invalidate |= INVALIDATE_AFTER_RESTORE;
         }
     }
     patch_sync();
-    survival.count = count;
-    survival.reg_fault = 0;
-    survival.restore_values = (uint64_t)&survival.old_values[first];
-    survival.restore = (keep || !count) ? 0 : (uint64_t)(restore_slots + SLOT_WORDS * first);
+    survival->count = count;
+    survival->reg_fault = 0;
+    survival->restore_values = (uint64_t)&survival->old_values[first];
+    survival->restore = (keep || !count) ? 0 : (uint64_t)(LOCAL(restore_slots) + SLOT_WORDS * first);
 }
 
 extern void stub_nop(void);
@@ -107,21 +103,22 @@ uint32_t context_set(const struct register_entry *list, uint32_t count)
         return invalid;
     }
     survive_invalidate();
-    undo_count = 0;
+    survival->undo_count = 0;
     registers_prepare(list, count, true);
     for (uint32_t j = count; j-- > 0;) {
         uint32_t place = SLOT_COUNT - 1 - j;
-        if (restore_slots[SLOT_WORDS * place + SLOT_INSTRUCTION_WORD] != INSTRUCTION_NOP) {
-            undo[undo_count++] = (struct register_entry){list[j].encoding, 0, survival.old_values[place]};
+        if (LOCAL(restore_slots)[SLOT_WORDS * place + SLOT_INSTRUCTION_WORD] != INSTRUCTION_NOP) {
+            survival->undo[survival->undo_count++] =
+                (struct register_entry){list[j].encoding, 0, survival->old_values[place]};
         }
     }
-    survival.invalidate = INVALIDATE_AFTER_SET | INVALIDATE_AFTER_RESTORE;
+    survival->invalidate = INVALIDATE_AFTER_SET | INVALIDATE_AFTER_RESTORE;
     survive_record(0, 0, 0, stub_nop, 0);
-    survival.taken = 0;
-    if (survival.reg_fault) {
-        undo_count = 0;
-        survival.reg_fault = 0;
-        uint32_t slot = (uint32_t)(survival.elr - (uint64_t)set_slots) / SLOT_SIZE;
+    survival->taken = 0;
+    if (survival->reg_fault) {
+        survival->undo_count = 0;
+        survival->reg_fault = 0;
+        uint32_t slot = (uint32_t)(survival->elr - (uint64_t)LOCAL(set_slots)) / SLOT_SIZE;
         return slot - (SLOT_COUNT - count);
     }
     return count;
@@ -129,9 +126,9 @@ uint32_t context_set(const struct register_entry *list, uint32_t count)
 
 void context_restore(void)
 {
-    registers_prepare(undo, undo_count, true);
-    survival.invalidate = INVALIDATE_AFTER_SET;
+    registers_prepare(survival->undo, (uint32_t)survival->undo_count, true);
+    survival->invalidate = INVALIDATE_AFTER_SET;
     survive_record(0, 0, 0, stub_nop, 0);
-    survival.taken = 0;
-    undo_count = 0;
+    survival->taken = 0;
+    survival->undo_count = 0;
 }

@@ -1,25 +1,35 @@
-/* The survival code page: vectors, exception handler, operation stubs and register slots.
+/* The survival code pages: vectors, exception handler, operation stubs and register slots.
  *
  * A record may set a GPCCR_EL3 under which every access faults, Root's own included.  All that then still works is what
- * the PE has cached.  So whatever runs between setting a record's registers and putting them back is in this one 4 KB
- * page, and whatever it loads or stores is in one 4 KB data page (survive.h); both are touched just before.
+ * the PE has cached.  So whatever runs between setting a record's registers and putting them back is in these two 4 KB
+ * pages, and whatever it loads or stores is in one 4 KB data page (survive.h); all are touched just before.
  *
- * x18 always holds the data page's address.  x28 is non-zero while the handler runs: an exception that finds it so is
- * nested.  Neither needs memory, which is why they are registers. */
+ * x18 always holds the data page's address.  x28 is non-zero while the handler runs: an exception from EL3 that finds it
+ * so is nested.  Neither needs memory, which is why they are registers. */
 #include "survive.h"
 
 #define MFAR_EL3 S3_6_C6_C0_5
 #define GPTBR_EL3 S3_6_C2_C1_4
 #define GPCCR_EL3 S3_6_C2_C1_6
+#define CNTPS_TVAL_EL1 S3_7_C14_C2_0
 #define SET_VALUES_END (SV_SET_VALUES + 8 * SLOT_COUNT)
+#define RETURN_ESR (0x17 << 26 | 1 << 25 | SMC_RETURN) /* EC SMC from AArch64, 32-bit instruction */
+#define SCR_NS_BIT 0
+#define SCR_EEL2_BIT 18
 
 .arch armv8.4-a
+.arch_extension fp
+.arch_extension simd
 
 .macro entry name
 .balign 4
 .global \name
 .type \name, %function
 \name:
+.endm
+
+.macro leave /* a stub whose x30 is gone */
+    b op_return
 .endm
 
 .macro stub name
@@ -38,16 +48,18 @@ stub_\name:
 
 .section .survive_text, "ax", %progbits
 .balign 4096
-survive_start:
+entry survive_start
 /* A vector needs 6 of its 32 words; the rest of some holds what else must be in this page. */
-.macro vector offset
+.macro vector offset, handler=exception
 .org vectors + \offset /* fails to assemble when the gap before it is too small */
+.if \offset < 0x400
     cbnz x28, nested
+.endif
     mov x28, #1
     adr x18, survival
     stp x16, x17, [x18, #SV_SCRATCH]
     mov x16, #\offset
-    b exception
+    b \handler
 .endm
 
 entry vectors
@@ -79,7 +91,7 @@ save_all:
     b op_saved
 
 vector 0x080
-stub smc
+load_arguments:
     ldp x0, x1, [x18, #SV_ARGS]
     ldp x2, x3, [x18, #(SV_ARGS + 16)]
     ldp x4, x5, [x18, #(SV_ARGS + 32)]
@@ -89,8 +101,7 @@ stub smc
     ldp x12, x13, [x18, #(SV_ARGS + 96)]
     ldp x14, x15, [x18, #(SV_ARGS + 112)]
     ldp x16, x17, [x18, #(SV_ARGS + 128)]
-    smc #0
-    b op_return
+    ret
 
 vector 0x100
 stub copy /* x4 bytes from x1 to x0, in words where both addresses allow */
@@ -150,21 +161,22 @@ stub fill /* x4 bytes at x0 with the pattern x1, repeated from the first byte on
 vector 0x280
 vector 0x300
 vector 0x380
-vector 0x400
-vector 0x480
-vector 0x500
-vector 0x580
-vector 0x600
-vector 0x680
-vector 0x700
-vector 0x780
+vector 0x400, lower_sync
+vector 0x480, lower_exception
+vector 0x500, lower_fiq
+vector 0x580, lower_exception
+vector 0x600, lower_exception
+vector 0x680, lower_exception
+vector 0x700, lower_exception
+vector 0x780, lower_exception
 .org vectors + 0x800
 
-/* Save the syndrome, then go on where the armed part of the code wants to hear of it.  No ERET: the exception came from
- * EL3 and leaves the PE at EL3 with the same PSTATE but for the masks.  FAR and MFAR are cleared once read, so that a
- * later exception that does not set them cannot show an old value. */
+/* Save the syndrome, then go on where the armed part of the code wants to hear of it.  No ERET: the PE is at EL3 with the
+ * stack it had.  FAR, MFAR and HPFAR are cleared once read, so that a later exception that does not set them cannot show
+ * an old value. */
 exception:
     str x16, [x18, #SV_VECTOR]
+exception_saved:
     mrs x16, esr_el3
     mrs x17, far_el3
     stp x16, x17, [x18, #SV_ESR]
@@ -173,7 +185,9 @@ exception:
     stp x16, x17, [x18, #SV_MFAR]
     cbz x16, 1f
     msr MFAR_EL3, xzr
-1:  msr far_el3, xzr
+1:  cbz x17, 2f
+    msr hpfar_el2, xzr
+2:  msr far_el3, xzr
     mrs x16, elr_el3
     mrs x17, spsr_el3
     stp x16, x17, [x18, #SV_ELR]
@@ -184,11 +198,12 @@ exception:
     ldr x17, [x18, #SV_ARMED]
     str x16, [x18, #SV_TAKEN]
     sub x17, x17, #ARMED_OP
-    cbz x17, 2f
+    cbz x17, op_ended
     sub x17, x17, #(ARMED_REGISTERS - ARMED_OP)
     cbz x17, register_fault
     b fatal
-2:  msr daifclr, #4 /* SError, which the exception masked, is to be recorded too */
+op_ended:
+    msr daifclr, #4 /* SError, which the exception masked, is to be recorded too */
     ldp x16, x17, [x18, #SV_SCRATCH]
     mov x28, #0
     b op_return
@@ -221,8 +236,7 @@ fatal:
     msr scr_el3, x6
     isb
     invalidate
-    adr x5, stack_top_address
-    ldr x5, [x5]
+    ldr x5, [x4, #(SV_STACK_TOP - SV_BOOT)]
     mov sp, x5
     adr x5, fatal_report_address
     ldr x5, [x5]
@@ -231,14 +245,12 @@ halt:
     wfi
     b halt
 .balign 8
-stack_top_address:
-    .xword stack_top
 fatal_report_address:
     .xword fatal_report
 
-/* survive_op(address, value0, value1, stub, aux): run one stub.  survive_record: the same with the record's registers in
- * force, which the caller has laid out in the data page and patched into the slots. */
-entry survive_op
+/* survive_op_entry(address, value0, value1, stub, aux): run one stub.  survive_record_entry: the same with the record's
+ * registers in force, which the caller has laid out in the data page and patched into the slots. */
+entry survive_op_entry
     stp x29, x30, [x18, #SV_LINK]
     mov x9, #ARMED_OP
     str x9, [x18, #SV_ARMED]
@@ -259,15 +271,18 @@ restore:
     str xzr, [x18, #SV_RESTORE]
     br x9
 
-entry survive_record
+entry survive_record_entry
     stp x29, x30, [x18, #SV_LINK]
     stp x0, x1, [x18, #SV_OPERANDS]
     stp x2, x3, [x18, #(SV_OPERANDS + 16)]
     str x4, [x18, #SV_STUB_AUX]
-    /* Touch both pages: as data here, as instructions by running; a data access to this page fills what a TLB shared by
+    /* Touch all pages: as data here, as instructions by running; a data access to this page fills what a TLB shared by
      * instructions and data needs even where chained code makes no new look-up. */
     adr x9, survive_start
     ldr x10, [x9]
+    adr x9, second_page
+    ldr x10, [x9]
+    bl touch_second_page
     ldr x10, [x18]
     str x10, [x18]
     ldr x11, [x18, #SV_COUNT]
@@ -335,77 +350,140 @@ entry survive_invalidate
     invalidate
     ret
 
-/* Operation stubs: address x0, values x1 and x2, aux x4; data comes back in x0 and x1. */
-stub nop
+#include "stubs.inc"
+
+.org survive_start + 4096 /* fails to assemble when the code outgrows the page */
+second_page:
+touch_second_page:
     ret
-stub load0
-    ldrb w0, [x0]
-    ret
-stub load1
-    ldrh w0, [x0]
-    ret
-stub load2
-    ldr w0, [x0]
-    ret
-stub load3
-    ldr x0, [x0]
-    ret
-stub store0
-    strb w1, [x0]
-    ret
-stub store1
-    strh w1, [x0]
-    ret
-stub store2
-    str w1, [x0]
-    ret
-stub store3
-    str x1, [x0]
-    ret
-stub load_pair
-    ldp x0, x1, [x0]
-    ret
-stub store_pair
-    stp x1, x2, [x0]
-    ret
-.macro exclusive size, suffix, r
-stub load_exclusive\size
-    ldxr\suffix \r\()0, [x0]
-    clrex
-    ret
-stub store_exclusive\size
-    mov x3, x0
-    ldxr\suffix \r\()0, [x3]
-    stxr\suffix w9, \r\()1, [x3]
-    mov w1, w9
-    ret
-stub add\size
-    ldadd\suffix \r\()1, \r\()0, [x0]
-    ret
-stub swap\size
-    swp\suffix \r\()1, \r\()0, [x0]
-    ret
-stub cas\size
-    cas\suffix \r\()1, \r\()2, [x0]
-    mov x0, x1
-    ret
-.endm
-exclusive 0, b, w
-exclusive 1, h, w
-exclusive 2, , w
-exclusive 3, , x
-stub fetch
-    blr x0
+
+/* Enter a lower EL as the drop says (survive.h), with the operands or arguments in place.  The former SCR_EL3 is kept
+ * when it has to change, so that drops to one state in a row change it once. */
+stub drop
+    add x9, x18, #SV_DROP
+    ldp x10, x11, [x9]
+    msr elr_el3, x10
+    msr spsr_el3, x11
+    ldp x10, x11, [x9, #(SV_DROP_VBAR - SV_DROP)]
+    msr vbar_el1, x10
+    msr vbar_el2, x11
+    ldp x11, x12, [x9, #(SV_SCR_CHANGE - SV_DROP)]
+    mrs x10, scr_el3
+    bic x11, x10, x11
+    orr x11, x11, x12
+    sub x12, x10, x11
+    cbz x12, 2f
+    ldr x12, [x9, #(SV_SCR_BEFORE - SV_DROP + 8)]
+    cbnz x12, 1f
+    mov x12, #1
+    stp x10, x12, [x9, #(SV_SCR_BEFORE - SV_DROP)]
+1:  msr scr_el3, x11
+    isb
+2:  ldp x30, x10, [x9, #(SV_DROP_LINK - SV_DROP)]
+    cbz x10, 5f
+    tbz x10, #1, 4f
+    invalidate
+    tlbi alle1
+    tbnz x11, #SCR_NS_BIT, 3f
+    tbz x11, #SCR_EEL2_BIT, 4f
+3:  tlbi alle2 /* UNDEFINED where the state has no EL2 */
+    dsb sy
+    isb
+4:  tbz x10, #0, 5f
+    str x30, [x18, #SV_STUB_AUX] /* free once the operands are in their registers */
+    bl load_arguments
+    ldr x30, [x18, #SV_STUB_AUX]
+5:  eret
+
+/* An exception from a lower EL.  The SMC that ends a stub is the common one and no exception to report. */
+lower_sync:
+    mrs x16, esr_el3
+    mov w17, #(RETURN_ESR & 0xffff)
+    movk w17, #(RETURN_ESR >> 16), lsl #16
+    sub x16, x16, x17
+    cbz x16, op_ended
+    mov x16, #0x400
+/* Any other: keep what EL1 and EL2 know too, because it may be their vector that handed over. */
+lower_exception:
+    str x16, [x18, #SV_VECTOR]
+    add x17, x18, #SV_LOWER
+    mrs x16, esr_el1
+    str x16, [x17]
+    mrs x16, far_el1
+    str x16, [x17, #8]
+    mrs x16, elr_el1
+    str x16, [x17, #16]
+    mrs x16, spsr_el1
+    str x16, [x17, #24]
+    mrs x16, esr_el2
+    str x16, [x17, #32]
+    mrs x16, far_el2
+    str x16, [x17, #40]
+    mrs x16, elr_el2
+    str x16, [x17, #48]
+    mrs x16, spsr_el2
+    str x16, [x17, #56]
+    b exception_saved
+
+/* The secure timer found a lower EL still running.  It hangs when its time is up, or when it sits at a vector whose
+ * exception came from a vector: the vector's own fetch faults, for ever.  Otherwise it goes on. */
+lower_fiq:
+    mrs x16, cntpct_el0
+    ldr x17, [x18, #SV_HANG_AT]
+    cmp x16, x17
+    b.hs 3f
+    mrs x16, spsr_el3
+    tbnz x16, #3, 1f
+    tbz x16, #2, 4f
+    mrs x16, vbar_el1
+    mrs x17, elr_el1
+    b 2f
+1:  mrs x16, vbar_el2
+    mrs x17, elr_el2
+2:  sub x17, x17, x16
+    tst x17, #~0x780
+    b.ne 4f
+    mrs x17, elr_el3
+    sub x17, x17, x16
+    tst x17, #~0x780
+    b.ne 4f
+3:  mov x16, #0x500
+    b lower_exception
+4:  ldr x16, [x18, #(SV_HANG_AT + 8)]
+    msr CNTPS_TVAL_EL1, x16
+    isb
+    ldp x16, x17, [x18, #SV_SCRATCH]
+    mov x28, #0
+    eret
+
+stub smc
+    mov x29, x30
+    bl load_arguments
+    smc #0
     b op_return
-stub dc_zva
-    dc zva, x0
+stub hvc
+    mov x29, x30
+    bl load_arguments
+    hvc #0
+    b op_return
+stub svc
+    mov x29, x30
+    bl load_arguments
+    svc #0
+    b op_return
+stub patch /* the instruction w1 to x0, visible to fetches */
+    str w1, [x0]
+    dc cvau, x0
+    dsb ish
+    ic ivau, x0
+    dsb ish
+    isb
     ret
 stub sys
 entry slot_sys
     nop
     dsb sy
     isb
-    mrs x1, par_el1
     ret
 stub mrs
 entry slot_mrs
@@ -423,17 +501,16 @@ stub tlbi_paall
     dsb sy
     isb
     ret
-.org survive_start + 4096 /* fails to assemble when the code outgrows the page */
 
-/* read_slots: MRS x0 of the registers to be saved, patched like the set slots; run before anything is changed. */
-.section .text.slots, "ax", %progbits
+/* MRS x0 of the registers to be saved, patched like the set slots; run before anything is changed. */
 entry read_slots
 .rept SLOT_COUNT
     nop
     ret
 .endr
+.org survive_start + SURVIVAL_CODE_SIZE
 
-.section .survive_data, "aw", %nobits
+.section .survive_data, "aw", %progbits
 .balign 4096
 .global survival
 .type survival, %object

@@ -165,12 +165,12 @@ static void refuse(const char *reason)
 static bool touch_memory(stub_t stub, uint64_t to, uint64_t from, uint64_t length)
 {
     survive_op(to, from, 0, stub, length);
-    bool ok = survival.taken == 0;
-    survival.taken = 0;
+    bool ok = survival->taken == 0;
+    survival->taken = 0;
     if (!ok) {
         answer_command = "NAK";
-        answer_length = text_pair((char *)answer, ANSWER_MAX, 0, "FAULT", survival.esr);
-        answer_length = text_pair((char *)answer, ANSWER_MAX, answer_length, "FAR", survival.far);
+        answer_length = text_pair((char *)answer, ANSWER_MAX, 0, "FAULT", survival->esr);
+        answer_length = text_pair((char *)answer, ANSWER_MAX, answer_length, "FAR", survival->far);
     }
     return ok;
 }
