@@ -64,7 +64,7 @@ def GPCRegistersConsistent(gpc: GPCState, observe: Observer = unobserved) -> boo
     if gpccr.PGS == 0b11:
         observe(Rule.PGS_RESERVED, "GPCCR_EL3.PGS=0b11 is reserved")
         return False
-    if DecodePGS(gpccr).value not in gpc.features.granules:
+    if DecodePGS(gpccr).bits not in gpc.features.granules:
         observe(Rule.PGS_NOT_IMPLEMENTED, "{} is no granule of this PE", GPCCR_EL3.PGS.describe(gpccr.value))
         return False
     if gpccr.SH == 0b01:

@@ -106,7 +106,7 @@ def DecodeGPTBlock(gpc: GPCState, pgs: PGSe, entry: int) -> tuple[GPCF, GPTEntry
     gpi = Slice(entry, 7, 4)
     if not GPIValid(gpc.features, gpi, gpc.gpccr.NSO):
         return GPCF.GPCF_Walk, None, Rule.L0_BLOCK_GPI_RESERVED
-    result = GPTEntry(gpi, size=pgs.value, contig_size=GPTL0Size(gpc.gpccr), level=0)
+    result = GPTEntry(gpi, size=pgs.bits, contig_size=GPTL0Size(gpc.gpccr), level=0)
     return GPCF.GPCF_None, result, Rule.L0_BLOCK
 
 
@@ -126,7 +126,7 @@ def DecodeGPTContiguous(gpc: GPCState, pgs: PGSe, entry: int) -> tuple[GPCF, GPT
             contig_size = GPTRange_512MB
         case _:
             return GPCF.GPCF_Walk, None, Rule.L1_CONTIGUOUS_SIZE_RESERVED
-    return GPCF.GPCF_None, GPTEntry(gpi, pgs.value, contig_size, level=1), Rule.L1_CONTIGUOUS
+    return GPCF.GPCF_None, GPTEntry(gpi, pgs.bits, contig_size, level=1), Rule.L1_CONTIGUOUS
 
 
 def DecodeGPTGranules(gpc: GPCState, pgs: PGSe, index: int, entry: int) -> tuple[GPCF, GPTEntry | None, Rule]:
@@ -135,7 +135,7 @@ def DecodeGPTGranules(gpc: GPCState, pgs: PGSe, index: int, entry: int) -> tuple
     if not AllGPIValid(gpc.features, entry, gpc.gpccr.NSO):
         selected = GPIValid(gpc.features, gpi, gpc.gpccr.NSO)
         return GPCF.GPCF_Walk, None, Rule.L1_GRANULES_OTHER_GPI_RESERVED if selected else Rule.L1_GRANULES_GPI_RESERVED
-    return GPCF.GPCF_None, GPTEntry(gpi, pgs.value, pgs.value, level=1), Rule.L1_GRANULES
+    return GPCF.GPCF_None, GPTEntry(gpi, pgs.bits, pgs.bits, level=1), Rule.L1_GRANULES
 
 
 def DecodeGPTTable(gpc: GPCState, pgs: PGSe, entry: int) -> tuple[GPCF, GPTTable | None, Rule]:
@@ -147,7 +147,7 @@ def DecodeGPTTable(gpc: GPCState, pgs: PGSe, entry: int) -> tuple[GPCF, GPTTable
     if not IsZero(Slice(entry, 63, address_msb + 1)) or not IsZero(Slice(entry, 11, 4)):
         return GPCF.GPCF_Walk, None, Rule.L0_TABLE_RESERVED
     l0sz = GPTL0Size(gpc.gpccr)
-    if not IsZero(Slice(entry, l0sz - pgs.value - 2, 12)):
+    if not IsZero(Slice(entry, l0sz - pgs.bits - 2, 12)):
         return GPCF.GPCF_Walk, None, Rule.L0_TABLE_ALIGNMENT
     address = Slice(entry, 55, 12) << 12
     if AbovePPS(gpc.gpccr, address):

@@ -19,6 +19,10 @@ class PGSe(Enum):
     PGS_16KB = 14
     PGS_64KB = 16
 
+    def __init__(self, bits: int) -> None:
+        # A plain attribute with the value: a walk reads it again and again.
+        self.bits = bits
+
 
 class GPCF(Enum):
     """Kind of granule protection check fault."""

@@ -42,12 +42,12 @@ def GPTLevel0Index(gpccr: GPCCR_EL3, pa: int) -> int:
 
 def GPTLevel1Index(gpccr: GPCCR_EL3, pa: int) -> int:
     """Index into the level 1 table: one 8-byte entry for each 16 granules."""
-    return Slice(pa, GPTL0Size(gpccr) - 1, DecodePGS(gpccr).value + 4)
+    return Slice(pa, GPTL0Size(gpccr) - 1, DecodePGS(gpccr).bits + 4)
 
 
 def GPIIndex(gpccr: GPCCR_EL3, pa: int) -> int:
     """Which of the 16 GPI fields of a Granules descriptor speaks for ``pa``."""
-    pgs = DecodePGS(gpccr).value
+    pgs = DecodePGS(gpccr).bits
     return Slice(pa, pgs + 3, pgs)
 
 
@@ -69,12 +69,13 @@ def GPTWalk(
     base = GPTBaseAddress(gpc)
     if base != gpc.base:
         observe(Rule.GPTBR_ALIGNMENT, "GPTBR_EL3 names {:#x}, taken as {:#x}", gpc.base, base)
-    address = base + GPTLevel0Index(gpc.gpccr, pa) * 8
+    index = GPTLevel0Index(gpc.gpccr, pa)
+    address = base + index * 8
     memstatus, level_0_entry = memory.PhysMemRead(FullAddress(PASpace.PAS_Root, address), 8)
     if memstatus is not PhysMemRetStatus.OK:
         observe(Rule.L0_EXTERNAL_ABORT, "level 0 entry at {:#x}: external abort", address)
         return GPCFault(GPCF.GPCF_EABT, 0), None
-    observe(Rule.L0_INDEX, "level 0 entry [{}] at {:#x} = {:#x}", GPTLevel0Index(gpc.gpccr, pa), address, level_0_entry)
+    observe(Rule.L0_INDEX, "level 0 entry [{}] at {:#x} = {:#x}", index, address, level_0_entry)
 
     match Slice(level_0_entry, 3, 0):
         case type_ if type_ == GPT_Block:
@@ -90,7 +91,8 @@ def GPTWalk(
             observe(Rule.L0_INVALID, "descriptor type {:#06b} is not allocated at level 0", type_)
             return GPCFault(GPCF.GPCF_Walk, 0), None
 
-    address = table.address + GPTLevel1Index(gpc.gpccr, pa) * 8
+    index = GPTLevel1Index(gpc.gpccr, pa)
+    address = table.address + index * 8
     memstatus, level_1_entry = memory.PhysMemRead(FullAddress(PASpace.PAS_Root, address), 8)
     if memstatus is not PhysMemRetStatus.OK:
         observe(Rule.L1_EXTERNAL_ABORT, "level 1 entry at {:#x}: external abort", address)
@@ -104,7 +106,7 @@ def GPTWalk(
     observe(
         rule,
         "level 1 entry [{}] at {:#x} = {:#x}: {}",
-        GPTLevel1Index(gpc.gpccr, pa),
+        index,
         address,
         level_1_entry,
         gpf.value if result is None else result,
