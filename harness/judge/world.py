@@ -114,7 +114,7 @@ class WorldScene(Scene):
     def below_el3(cls, scene: Scene, context: WorldContext) -> WorldScene:
         """The same GPT and GPC registers, seen from ``context``."""
         return cls(
-            title=f"{scene.title}, {context.source}",
+            title=scene.title,
             gpccr=scene.gpccr,
             gptbr=scene.gptbr,
             tables=(*scene.tables, *context.stage1.writes()),

@@ -117,7 +117,11 @@ def kinds(where: WorldContext) -> Sequence[Kind]:
     return tuple(Kind) if where.stage1.enabled else DEVICE_KINDS
 
 
-def routings() -> Iterator[tuple[dict[str, int], dict[str, int]]]:
+Routing = tuple[dict[str, int], dict[str, int]]
+"""Fields of SCR_EL3 and of HCR_EL2."""
+
+
+def routings() -> Iterator[Routing]:
     """Every SCR_EL3.GPF with every HCR_EL2.GPF."""
     for scr_gpf in (0, 1):
         for hcr_gpf in (0, 1):
