@@ -80,7 +80,11 @@ def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[M
         found.append(Mismatch("GPCSC", Rule.GPCSC, _gpcsc_differs(syndrome.iss, observed_iss)))
         # The rest of the ISS is compared all the same.
         observed_iss = observed_iss & ~_GPCSC_MASK | syndrome.iss & _GPCSC_MASK
-    if (observed_iss ^ syndrome.iss) & syndrome.iss_known:
+    permitted_fsc, observed_fsc = Slice(syndrome.iss, 5, 0), Slice(observed_iss, 5, 0)
+    if permitted_fsc != observed_fsc and not permitted_fsc >> 2 == observed_fsc >> 2 == _FSC_WALK >> 2:
+        # Not the same fault met elsewhere, but another fault.
+        differs("FSC", None, permitted_fsc, observed_fsc)
+    elif (observed_iss ^ syndrome.iss) & syndrome.iss_known:
         differs("ISS", Rule.ISS, syndrome.iss & syndrome.iss_known, observed_iss & syndrome.iss_known)
     differs("ISS2", Rule.ISS, 0, result.esr >> 32)
     if outcome.far is not None and result.far != outcome.far:

@@ -127,7 +127,7 @@ def _another_exception(alternative: Alternative, outcome: ExceptionTaken, result
     deciding = deciding_rule(alternative)
     if result.target_el != syndrome.el.value:
         route = next((rule for rule in ROUTES if rule in alternative.rules), deciding)
-        return route, f"{shape}: taken to EL{result.target_el} with EC={ec:#04x} instead of {syndrome.el.name}"
+        return route, f"{shape}: taken to EL{result.target_el} instead of {syndrome.el.name}"
     if ec != syndrome.ec:
         same = {ec, syndrome.ec} in _PAIRS and Rule.EC_LOWER in alternative.rules
         return (Rule.EC_LOWER if same else deciding), f"{shape}: EC={ec:#04x} FSC={observed:#04x} instead"

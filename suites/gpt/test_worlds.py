@@ -14,6 +14,7 @@ from refmodel.gpt.build import GPTBuilder, block_descriptor, granules_descriptor
 from refmodel.gpt.decode import GPT_Any, GPT_NoAccess, GPT_NonSecure, GPT_Realm, GPT_Secure
 from suites.gpt.scenes import GB, LOW, RESERVED, VALID, hole, with_table
 from suites.gpt.worlds import (
+    DEEP,
     NAMES,
     PAGES,
     PLACES,
@@ -154,13 +155,9 @@ def _denied_fetch(check: Check, state: World, spot: Place, level: int, routing: 
     made = with_table(check)
     made.granule(context(check, state, spot).stage1.table(level, upper=upper), GPT_NoAccess)
     kind = check.rng.choice((Kind.LOAD, Kind.STORE, Kind.ATOMIC_ADD, Kind.FETCH))
-    title = _DEEP if level > 1 else f"level {level} table denied"
+    title = DEEP if level > 1 else f"level {level} table denied"
     _page_access(check, made, state, spot, kind, upper=upper, title=title, scr=scr, hcr=hcr)
     check.cover(level, upper, *scr.values(), *hcr.values())
-
-
-_DEEP = "a stage 1 table of level 2 or 3 in a granule of another space"
-"""Title of scenes that some machines do not survive: it becomes part of a waiver's text."""
 
 
 @pytest.mark.smoke
@@ -207,7 +204,7 @@ def test_ns_table(check: Check, gpi: int) -> None:
     for level, spot in itertools.product((2, 3), [spot for _, spot in WHERE[: len(PLACES)] if spot.has_stage_1]):
         made = with_table(check)
         made.granule(context(check, World.SECURE, spot).stage1.table(level), gpi)
-        title = "NSTable" if gpi == GPT_NonSecure else _DEEP
+        title = "NSTable" if gpi == GPT_NonSecure else DEEP
         _page_access(check, made, World.SECURE, spot, Kind.LOAD, upper=False, ns_table=True, title=title)
 
 

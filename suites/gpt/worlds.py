@@ -23,6 +23,9 @@ TABLES = LOW + (768 << 20)
 PAGES = LOW + (512 << 20)
 """The 512 pages at the end of the walk that goes through all levels."""
 
+DEEP = "a stage-1 table of level 2 or 3 that may not be fetched"
+"""Title of scenes that some machines do not survive: it becomes part of a waiver's text."""
+
 DEVICE_KINDS = (Kind.LOAD, Kind.STORE, Kind.LOAD_PAIR, Kind.STORE_PAIR, Kind.FETCH)
 """With stage 1 off data is Device memory, where exclusives and atomics need not work."""
 
@@ -39,6 +42,10 @@ class Place:
     def has_stage_1(self) -> bool:
         """Whether stage 1 can be on: TGE without E2H turns that of EL1&0 off."""
         return not (self.tge and not self.e2h)
+
+    def reaches_non_secure(self, state: World) -> bool:
+        """Whether NS in a leaf leads from ``state`` here to the Non-secure space: from Secure, and from Realm EL2."""
+        return state is World.SECURE or (state is World.REALM and (self.el == 2 or bool(self.e2h and self.tge)))
 
     def __str__(self) -> str:
         return f"EL{self.el}" + "-E2H" * self.e2h + "-TGE" * self.tge
@@ -97,9 +104,7 @@ def spaces(where: WorldContext) -> tuple[bool, ...]:
 
 def space_of(where: WorldContext, spot: Place, *, ns: bool) -> World:
     """The space that a leaf leads to: with NS from Secure state and Realm EL2 the Non-secure one, else the own."""
-    host = spot.el == 2 or (spot.e2h and spot.tge)
-    foreign = ns and (where.state is World.SECURE or (where.state is World.REALM and host))
-    return World.NON_SECURE if foreign else where.state
+    return World.NON_SECURE if ns and spot.reaches_non_secure(where.state) else where.state
 
 
 def access(
