@@ -81,8 +81,8 @@ def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[M
         # The rest of the ISS is compared all the same.
         observed_iss = observed_iss & ~_GPCSC_MASK | syndrome.iss & _GPCSC_MASK
     permitted_fsc, observed_fsc = Slice(syndrome.iss, 5, 0), Slice(observed_iss, 5, 0)
-    if permitted_fsc != observed_fsc and not permitted_fsc >> 2 == observed_fsc >> 2 == _FSC_WALK >> 2:
-        # Not the same fault met elsewhere, but another fault.
+    if (permitted_fsc == _FSC_SYNC_EXTERNAL) != (observed_fsc == _FSC_SYNC_EXTERNAL):
+        # An external abort means that the check let the access through: no matter of how a fault is reported.
         differs("FSC", None, permitted_fsc, observed_fsc)
     elif (observed_iss ^ syndrome.iss) & syndrome.iss_known:
         differs("ISS", Rule.ISS, syndrome.iss & syndrome.iss_known, observed_iss & syndrome.iss_known)
@@ -124,6 +124,7 @@ def _mfar_differs(outcome: ExceptionTaken, permitted: int, observed: int) -> str
 
 
 _GPF_GPCSC = 0b0110
+_FSC_SYNC_EXTERNAL = 0b010000
 _GPCSC_MASK = 0b111111 << 14
 _OFFSET = 0xFFF
 _FSC_WALK = 0b100100

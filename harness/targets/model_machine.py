@@ -246,7 +246,7 @@ class Machine:
             self.memory.write(pa, effect.memory)
         return effect
 
-    def physical(self, record: Record, kind: Kind) -> int:
+    def physical(self, record: Record, kind: Kind = Kind.STORE) -> int:
         """Physical address that a performed access reaches."""
         va = record.address
         if record.el != EL.EL3.value:
