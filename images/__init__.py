@@ -19,7 +19,7 @@ from images.errors import ImageError
 from images.image import Image, Provenance
 from images.progress import Progress, Silent
 
-__all__ = ["Image", "ImageError", "Progress", "Provenance", "clean", "find", "list_images", "path", "provide"]
+__all__ = ["Image", "ImageError", "Progress", "Provenance", "argv", "clean", "find", "list_images", "path", "provide"]
 
 
 def provide(name: str, *, offline: bool = False, progress: Progress | None = None, override: str = "") -> Image:
@@ -70,10 +70,26 @@ def find(name: str) -> Image | None:
 
 def path(name: str) -> Path:
     """The main file of an image that is there; ImageError when it has yet to be provided."""
+    return _there(name).path
+
+
+def argv(name: str) -> tuple[str, ...]:
+    """The command that starts the program of an image that is there.
+
+    A program from Debian's packages starts only this way where the machine's own loader and libraries are older.
+    ImageError when the image has yet to be provided, or is none that starts here.
+    """
+    image = _there(name)
+    if not image.argv:
+        raise ImageError(f"image {name} is no program of this machine", remedy="leave --argv out to get its path")
+    return image.argv
+
+
+def _there(name: str) -> Image:
     image = find(name)
     if image is None:
         raise ImageError(f"image {name} is not there yet", remedy=f"run 'realmcheck images provide {name}'")
-    return image.path
+    return image
 
 
 def list_images() -> tuple[Spec, ...]:
