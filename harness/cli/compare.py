@@ -45,7 +45,9 @@ def run(args: argparse.Namespace) -> int:
 def as_lines(comparison: Comparison) -> list[str]:
     """The comparison for a terminal: runs, notes, rules, then features, choices and binaries."""
     lines = [f"{name}: {_run_text(summary)}" for name, summary in (("A", comparison.a), ("B", comparison.b))]
-    lines += [f"note: {note}" for note in comparison.notes]
+    lines += [part for note in comparison.notes[:_OTHERS] for part in _fit(f"note: {note}")]
+    if len(comparison.notes) > _OTHERS:
+        lines.append(f"and {len(comparison.notes) - _OTHERS} more notes; --json has them all")
     differing, unclear = len(comparison.differing), len(comparison.of(Kind.UNCLEAR))
     same = len(comparison.rules) - differing - unclear
     lines += [f"rules: {differing} differ, {unclear} unclear, {same} the same", ""]
@@ -80,17 +82,19 @@ def _rule(change: RuleChange) -> list[str]:
     verdicts = " -> ".join(verdict.value if verdict else "no check" for verdict in (change.a, change.b))
     lines = [f"{change.kind.value}: {change.id} {verdicts}  {change.title}"]
     for item in change.deviations[:_DEVIATIONS]:
-        lines += _fit(f"  {_deviation(item)}")
+        lines += _fit(f"  {_deviation(item, change.kind)}")
     if len(change.deviations) > _DEVIATIONS:
-        lines.append(f"  and {len(change.deviations) - _DEVIATIONS} more signatures")
+        lines.append(f"  and {len(change.deviations) - _DEVIATIONS} more")
     return lines
 
 
-def _deviation(change: DeviationChange) -> str:
+def _deviation(change: DeviationChange, kind: Kind) -> str:
+    # Where a run says nothing about the rule, what it lacks is neither new nor gone.
+    new, gone = ("only in B", "only in A") if kind is Kind.UNCLEAR else ("new", "gone")
     if change.a is None:
-        return f"new, {_seen(change.b)}: {change.signature}"
+        return f"{new}, {_seen(change.b)}: {change.signature}"
     if change.b is None:
-        return f"gone, {_seen(change.a)}: {change.signature}"
+        return f"{gone}, {_seen(change.a)}: {change.signature}"
     return f"{_seen(change.a)} -> {_seen(change.b)}: {change.signature}"
 
 

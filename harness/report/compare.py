@@ -255,7 +255,7 @@ def _notes(a: Summary, b: Summary) -> Iterable[str]:
         yield "the rule catalogue has changed since the runs; both are evaluated with today's"
     for name, only in (("A", _tests(a) - _tests(b)), ("B", _tests(b) - _tests(a))):
         if only:
-            yield f"{len(only)} tests are only in {name}, such as {min(only)}"
+            yield f"tests only in {name}: {len(only)}, such as {min(only)}"
     for name, summary in (("A", a), ("B", b)):
         if summary.run.target.self_test:
             yield f"{name} is a SELF-TEST, not a machine"
