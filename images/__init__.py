@@ -3,7 +3,8 @@
 ``provide(name)`` gives an ``Image``, obtaining or building it when the cache does not have it; every failure is an
 ``ImageError`` of one line.  A user's own QEMU, compiler or probe is named by ``override`` or by the environment
 variables REALMCHECK_QEMU, REALMCHECK_QEMU10, REALMCHECK_CC and REALMCHECK_PROBE; where the name is that of another
-image of the same kind (``qemu10`` for ``qemu``), that image is meant.  REALMCHECK_OFFLINE=1 forbids the network.
+image of the same kind (``qemu10`` for ``qemu``), that image is meant, and where it is the image's own name, the image
+itself, as if nothing was named.  REALMCHECK_OFFLINE=1 forbids the network.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def provide(name: str, *, offline: bool = False, progress: Progress | None = Non
     """
     spec = catalogue.spec(name)
     request = _request(offline, progress)
-    chosen = override or os.environ.get(spec.environment, "")
+    chosen = _chosen(spec, override)
     if other := _other(spec, chosen):
         return provide(other, offline=offline, progress=progress)
     match spec:
@@ -53,7 +54,7 @@ def find(name: str) -> Image | None:
     """
     spec = catalogue.spec(name)
     request = _request(True, None)
-    chosen = os.environ.get(spec.environment, "")
+    chosen = _chosen(spec)
     if other := _other(spec, chosen):
         return find(other)
     match spec:
@@ -107,10 +108,16 @@ def clean(name: str | None = None) -> None:
     return cache.clean_downloads()
 
 
+def _chosen(spec: Spec, override: str = "") -> str:
+    """What stands in for an image: the option or the environment variable; nothing where that is the image's name."""
+    chosen = override or os.environ.get(spec.environment, "")
+    return "" if chosen == spec.name else chosen
+
+
 def _other(spec: Spec, chosen: str) -> str:
     """``chosen`` where it names another image of the same kind, else nothing."""
     other = catalogue.default().get(chosen)
-    return chosen if other and other.kind == spec.kind and other.name != spec.name else ""
+    return chosen if other and other.kind == spec.kind else ""
 
 
 def _request(offline: bool, progress: Progress | None) -> Request:

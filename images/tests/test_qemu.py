@@ -35,6 +35,15 @@ def test_another_image_may_stand_in_by_its_name(fake_tool: FakeTool, monkeypatch
     assert images.find("qemu") == images.provide("qemu") == images.provide("qemu10")
 
 
+def test_its_own_name_means_the_image_itself(fake_tool: FakeTool, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = fake_qemu(fake_tool, "9.2.0")
+    monkeypatch.setenv("REALMCHECK_QEMU", str(own))
+    with pytest.raises(ImageError, match="image qemu is not in the cache"):
+        images.provide("qemu", override="qemu", offline=True)
+    monkeypatch.setenv("REALMCHECK_QEMU", "qemu")
+    assert images.find("qemu") is None
+
+
 def test_an_image_of_another_kind_does_not_stand_in() -> None:
     with pytest.raises(ImageError, match="compiler: does not exist"):
         images.provide("qemu", override="compiler")
