@@ -115,9 +115,17 @@ def _chosen(spec: Spec, override: str = "") -> str:
 
 
 def _other(spec: Spec, chosen: str) -> str:
-    """``chosen`` where it names another image of the same kind, else nothing."""
-    other = catalogue.default().get(chosen)
-    return chosen if other and other.kind == spec.kind else ""
+    """``chosen`` where it names another image of the same kind, else nothing; ImageError where that is sent on again."""
+    others = catalogue.default()
+    other = others.get(chosen)
+    if other is None or other.kind != spec.kind:
+        return ""
+    if (onwards := _chosen(other)) in others:
+        raise ImageError(
+            f"image {spec.name} is to be {chosen}, and {chosen} is to be {onwards}",
+            remedy=f"let {other.environment} name a program, not an image",
+        )
+    return chosen
 
 
 def _request(offline: bool, progress: Progress | None) -> Request:

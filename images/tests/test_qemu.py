@@ -110,3 +110,12 @@ def test_debians_qemu_starts_an_rme_machine(name: str, minimum: tuple[int, ...])
     )
     assert result.returncode == 0, result.stderr
     assert ".".join(map(str, image.version)) in result.stdout
+
+
+def test_images_that_name_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALMCHECK_QEMU", "qemu10")
+    monkeypatch.setenv("REALMCHECK_QEMU10", "qemu")
+    with pytest.raises(
+        images.ImageError, match="qemu is to be qemu10, and qemu10 is to be qemu; let REALMCHECK_QEMU10"
+    ):
+        images.find("qemu")
