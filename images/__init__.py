@@ -115,7 +115,10 @@ def _chosen(spec: Spec, override: str = "") -> str:
 
 
 def _other(spec: Spec, chosen: str) -> str:
-    """``chosen`` where it names another image of the same kind, else nothing; ImageError where that is sent on again."""
+    """``chosen`` where it names another image of the same kind, else nothing.
+
+    ImageError where that image is to be another one in turn.
+    """
     others = catalogue.default()
     other = others.get(chosen)
     if other is None or other.kind != spec.kind:
