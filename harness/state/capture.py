@@ -120,7 +120,7 @@ def _state(run: Run, raw: RawBatch, found: _Case, path: Path) -> State:
     features = Features.from_id_registers({name: int(text, 16) for name, text in run.target.id_registers.items()})
     case = found.case
     return State(
-        title=case.case if case else f"{raw.meta.get('scene', '')} #{found.index}",
+        title=str(raw.meta.get("scene", "")).removesuffix(", cut short"),
         records=kept,
         judged=found.index,
         needs=needs_of(kept, context, l0gptsz=_number(raw.meta, "l0gptsz", path), features=features),
