@@ -17,7 +17,7 @@ from harness.probe.records import RESULT, RegisterEntry, Result, Status
 from harness.report.records import FailingCase
 from harness.report.records import Outcome as ReportOutcome
 from harness.state.items import items_of, scene_of, unjudgeable
-from harness.state.state import State, lay_out
+from harness.state.state import Needs, State, lay_out
 from harness.state.witness import Testimony, testify
 from harness.targets.factory import TargetFactory
 from harness.targets.target import Target, TargetOptions
@@ -89,9 +89,8 @@ class _Watch(Tally):
 class Player:
     """A target that states are run on, one after another."""
 
-    def __init__(self, target: Target, l0gptsz: int) -> None:
+    def __init__(self, target: Target) -> None:
         self.session = Session(target, store=self._keep)
-        self._l0gptsz = l0gptsz
         self._results = b""
 
     def _keep(self, image: bytes, results: bytes, memory: Sequence[tuple[int, bytes]], title: str) -> str:
@@ -123,7 +122,7 @@ class Player:
             case = replace(case, observed=compare.report_observed(result))
         return Replay(
             outcome=Outcome.DEVIATES if watch.seen else Outcome.PERMITTED,
-            case=replace(case, case=state.title, stage="", console=case.console if watch.fatal else (), reproduce=""),
+            case=replace(case, case=state.title, stage="", console=(), reproduce=""),
             results=self._results,
             result=result,
             testimony=testimony,
@@ -136,8 +135,6 @@ class Player:
         if lacking:
             what = f"the state needs {', '.join(lacking)}, which {info.name} {info.version} does not have"
             raise MisuseError(f"{what}; choose another target with --target or --qemu")
-        if needs.l0gptsz != self._l0gptsz:
-            raise MisuseError(f"the state needs an L0GPTSZ of {needs.l0gptsz} bits, the target has {self._l0gptsz}")
         layout = info.layout
         for block in state.memory:
             if not any(window.holds(block.pa, len(block.data)) for window in (layout.tables, *layout.test)):
@@ -204,11 +201,16 @@ def _whole(seen: Sequence[FailingCase]) -> FailingCase:
 
 
 @contextmanager
-def player(factory: TargetFactory, l0gptsz: int, logs: Path) -> Iterator[Player]:
-    """A player on a new target of the factory, off again afterwards."""
-    target = factory.make(TargetOptions(l0gptsz=l0gptsz, wire_only=factory.wire_only), logs)
+def player(factory: TargetFactory, needs: Needs, logs: Path) -> Iterator[Player]:
+    """A player on a new target of the factory that has what is needed, off again afterwards."""
+    if needs.pes > 1 and factory.self_test:
+        raise MisuseError(f"the state needs {needs.pes} PEs, {factory.name} has one; use --target=qemu")
+    options = TargetOptions(
+        l0gptsz=needs.l0gptsz, wire_only=factory.wire_only, timeout_scale=factory.timeout_scale, pes=needs.pes
+    )
+    target = factory.make(options, logs)
     try:
         target.power_on()
-        yield Player(target, l0gptsz)
+        yield Player(target)
     finally:
         target.power_off()
