@@ -95,7 +95,7 @@ def machine_argv(
 
 
 def standalone_arguments(elf: str, *, l0gptsz: int, pes: int) -> list[str]:
-    """QEMU's arguments for a standalone case: the same machine, RAM of its own, UART on standard output, semihosting."""
+    """QEMU's arguments for a standalone case: the same machine with its own RAM, semihosting, UART on stdout."""
     return [
         "-M", "virt,secure=on,virtualization=on,gic-version=3,acpi=off",
         "-accel", "tcg",
