@@ -15,7 +15,7 @@ from harness.state.replay import Outcome, Player, Replay, player
 from harness.state.shrink import shrink
 from harness.targets.factory import TargetFactory
 
-_CASE = "RESULTS_DIR, RESULTS_DIR:TEST, RESULTS_DIR:BATCH/INDEX (the line 'record' of a failure), or a state file"
+_CASE = "RESULTS_DIR, RESULTS_DIR:TEST, RESULTS_DIR:BATCH/INDEX (the line 'standalone' of a failure), or a state file"
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

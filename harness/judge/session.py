@@ -137,7 +137,7 @@ class Session:
                     return
 
     def _report_lost(
-        self, scene: Scene, item: Item, error: TargetError, tally: Tally, *, batch: str, index: int
+        self, scene: Scene, item: Item, error: TargetError, tally: Tally, *, batch: str = "", index: int = 0
     ) -> None:
         stimulus = _stimulus_of(item)
         text = cases.scene_lines(scene, stimulus) if stimulus else {"scene": scene.title, "item": repr(item)}

@@ -51,11 +51,6 @@ class _Case:
         return f"{self.batch[:16]}/{self.index}"
 
 
-def place_of(directory: Path, batch: str, index: int) -> str:
-    """How a case is named to ``realmcheck repro``."""
-    return f"{directory}:{batch[:16]}/{index}"
-
-
 def capture(name: str) -> State:
     """The state of a case; MisuseError when the name fits none or several, BadInputError for damaged results."""
     directory, _, rest = name.partition(":")

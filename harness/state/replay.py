@@ -122,7 +122,7 @@ class Player:
             case = replace(case, observed=compare.report_observed(result))
         return Replay(
             outcome=Outcome.DEVIATES if watch.seen else Outcome.PERMITTED,
-            case=replace(case, case=state.title, stage="", console=(), reproduce=""),
+            case=replace(case, case=state.title, stage="", console=(), reproduce="", batch=""),
             results=self._results,
             result=result,
             testimony=testimony,
