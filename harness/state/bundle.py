@@ -59,10 +59,11 @@ class Bundle:
 
 def write_bundle(directory: Path, player: Player, state: State, seen: Replay, probe: Path | None) -> Bundle:
     """Write everything for a state that the player has just run; MisuseError when it cannot be written."""
+    info = player.session.target.info
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / STATE).write_text(state_text(state), encoding="utf-8")
-        (directory / EXPECTED).write_text(_expected(state, seen), encoding="utf-8")
+        (directory / EXPECTED).write_text(_expected(state, seen, f"{info.name} {info.version}"), encoding="utf-8")
         if probe is None:
             return Bundle(directory=directory, elf=False)
         (directory / ELF).write_bytes(_image(player, state, seen, probe))
@@ -136,11 +137,13 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _expected(state: State, seen: Replay) -> str:
+def _expected(state: State, seen: Replay, target: str) -> str:
     origin = state.origin
+    by = f"by {origin.test}" if origin.test else ""
     lines = [
         f"{state.title}",
-        f"seen on {origin.target} {origin.version}" + (f" by {origin.test}" if origin.test else ""),
+        f"observed on {target}"
+        + (f"; first seen on {origin.target} {origin.version} {by}".rstrip() if origin.target else ""),
         "",
         failure_text(seen.case),
         *(["", f"not judged: {seen.reason}"] if seen.outcome is Outcome.CANNOT_TELL else []),

@@ -126,13 +126,21 @@ def _state(run: Run, raw: RawBatch, found: _Case, path: Path) -> State:
             version=run.target.version,
             realmcheck=run.header.realmcheck,
             test=found.check.test if found.check else "",
-            rules=case.rules if case else (),
+            rules=_rules(run, found),
             signature=case.signature if case else "",
             batch=found.batch,
             index=found.index,
             lost=case is not None and "target" in case.observed.fields,
         ),
     )
+
+
+def _rules(run: Run, found: _Case) -> tuple[str, ...]:
+    """The rules that the case speaks against, in the order in which the test cites them, which decides between them."""
+    if found.case is None or found.check is None:
+        return ()
+    order = [rule for check in run.checks if check.test == found.check.test for rule in check.rules]
+    return tuple(sorted(found.case.rules, key=lambda rule: order.index(rule) if rule in order else len(order)))
 
 
 def _number(meta: Mapping[str, object], key: str, path: Path) -> int:

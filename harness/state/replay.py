@@ -7,21 +7,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
+from typing import Final
 
 from harness.errors import MisuseError
 from harness.judge import cases, compare
 from harness.judge.session import Session
 from harness.judge.tally import Tally
 from harness.probe.batch import Batch, decode_results, pool_pointer
-from harness.probe.records import RESULT, RegisterEntry, Result, Status
+from harness.probe.records import RESULT, Op, RegisterEntry, Result, Status
 from harness.report.records import FailingCase
 from harness.report.records import Outcome as ReportOutcome
 from harness.state.items import items_of, scene_of, unjudgeable
-from harness.state.state import Needs, State, lay_out
+from harness.state.state import Needs, State, StateRecord, lay_out
+from harness.state.text import register_words
 from harness.state.witness import Testimony, testify
 from harness.targets.factory import TargetFactory
 from harness.targets.target import Target, TargetOptions
 from refmodel.rules import Rule
+
+_SHOWN: Final = 10
+"""Preceding records that are shown."""
 
 
 class Outcome(IntEnum):
@@ -122,7 +127,15 @@ class Player:
             case = replace(case, observed=compare.report_observed(result))
         return Replay(
             outcome=Outcome.DEVIATES if watch.seen else Outcome.PERMITTED,
-            case=replace(case, case=state.title, stage="", console=(), reproduce="", batch=""),
+            case=replace(
+                case,
+                case=state.title,
+                stimulus={**case.stimulus, **_around(state)},
+                stage="",
+                console=(),
+                reproduce="",
+                batch="",
+            ),
             results=self._results,
             result=result,
             testimony=testimony,
@@ -178,6 +191,28 @@ def batch_of(state: State, addresses: Sequence[int]) -> Batch:
         index: record.registers for index, record in enumerate(state.records) if record.registers
     }
     return Batch(records=records, context=state.context, registers=registers, pool=bytes(pool))
+
+
+def _around(state: State) -> dict[str, str]:
+    """What the judged record is set apart by: registers of its own, flags, and the records before it."""
+    record, before = state.record, state.records[: state.judged]
+    words = {f"its own {name}": str(value) for name, value in map(register_words, record.registers)}
+    if record.flags:
+        words["flags"] = ", ".join(flag.name or "" for flag in record.flags)
+    if before:
+        shown = [_short(one) for one in before[-_SHOWN:]]
+        more = f"{len(before) - _SHOWN} more, " if len(before) > _SHOWN else ""
+        words["after"] = more + ", ".join(shown)
+    return words
+
+
+def _short(record: StateRecord) -> str:
+    """``MEM_WRITE ROOT 0x50000010 = 0x1``."""
+    where = (
+        f" {record.pas.name} {record.pa:#x}" if record.pa is not None else f" VA {record.va:#x}" if record.va else ""
+    )
+    data = f" = {int.from_bytes(record.data, 'little'):#x}" if record.op is Op.MEM_WRITE else ""
+    return f"{record.op.name}{where}{data}"
 
 
 def _permitted(state: State, stimulus: dict[str, str]) -> FailingCase:

@@ -78,10 +78,16 @@ def _origin_lines(origin: Origin) -> list[str]:
     return lines
 
 
-def _register_lines(entry: RegisterEntry) -> list[str]:
+def register_words(entry: RegisterEntry) -> tuple[str, str]:
+    """Name and value of a register for a person, decoded where the model can."""
     name = register_name(entry.encoding)
-    words = f"  # {_DECODED[name](entry.value)}" if name in _DECODED else ""
-    return [f"name = {_quoted(name)}", f"value = {entry.value:#x}{words}"]
+    return name, str(_DECODED[name](entry.value)) if name in _DECODED else f"{entry.value:#x}"
+
+
+def _register_lines(entry: RegisterEntry) -> list[str]:
+    name, words = register_words(entry)
+    comment = f"  # {words}" if name in _DECODED else ""
+    return [f"name = {_quoted(name)}", f"value = {entry.value:#x}{comment}"]
 
 
 def _memory_parts(block: MemoryBlock) -> Iterator[list[str]]:

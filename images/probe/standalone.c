@@ -1,5 +1,6 @@
-/* A case linked into the image: run its one batch at start, compare one result with what is permitted, and leave through
- * semihosting with 0 = permitted, 1 = another outcome, 2 = could not tell.  harness/state/elf.py makes such images. */
+/* A case linked into the image: run its one batch at start, compare one result with what is permitted, and leave
+ * through semihosting with 0 = permitted, 1 = another outcome, 2 = could not tell.  harness/state/elf.py makes such
+ * images. */
 #include "probe.h"
 
 #define CASE_MAGIC 0x53434352u /* "RCCS" */
