@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from collections.abc import Sequence
@@ -81,7 +82,7 @@ def run_script(bundle: Bundle, qemu: Sequence[str]) -> Outcome:
     try:
         done = subprocess.run(
             ["/bin/sh", str(bundle.directory / SCRIPT)],
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin", "QEMU": shlex.join(qemu)},
+            env={**os.environ, "QEMU": shlex.join(qemu)},
             capture_output=True,
             timeout=_TIMEOUT,
             check=False,

@@ -23,12 +23,10 @@ from harness.judge.stimulus import WRITING, Kind, Stimulus, perform
 from harness.probe.batch import EncodedBatch
 from harness.probe.records import RESULT, Result, Status, World
 from harness.state.state import merged
-from harness.state.witness import Testimony
+from harness.state.witness import BATCH_PA, Testimony
 from refmodel.memory import RegionKind
 from refmodel.outcomes import Alternative, ExceptionTaken
 
-BATCH: Final = 0x4800_1000
-"""PA of the batch: the start of the probe's batch area."""
 CASE: Final = 0x4FF0_0000
 """PA of the case: in the batch area too, far above the batch."""
 
@@ -138,12 +136,14 @@ def standalone(
 
     BadInputError when the probe cannot take a case, MisuseError when the case does not fit.
     """
-    case = _HEAD.pack(_MAGIC, _VERSION, BATCH, judged, len(windows), len(permitted), 0)
+    case = _HEAD.pack(_MAGIC, _VERSION, BATCH_PA, judged, len(windows), len(permitted), 0)
     case += b"".join(_WINDOW.pack(*window) for window in windows)
     case += b"".join(one.pack() for one in permitted)
-    if BATCH + encoded.size > CASE:
-        raise MisuseError(f"the batch takes {encoded.size} bytes, more than the {CASE - BATCH} of a standalone image")
-    segments = [(BATCH, encoded.image), (CASE, case), *_joined(memory)]
+    if BATCH_PA + encoded.size > CASE:
+        raise MisuseError(
+            f"the batch takes {encoded.size} bytes, more than the {CASE - BATCH_PA} of a standalone image"
+        )
+    segments = [(BATCH_PA, encoded.image), (CASE, case), *_joined(memory)]
     return _with_segments(probe, segments)
 
 

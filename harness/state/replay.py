@@ -125,8 +125,11 @@ class Player:
             case = replace(case, expected=permitted, walk=testimony.walk)
         if result is not None and not watch.seen:
             case = replace(case, observed=compare.report_observed(result))
+        outcome, reason = (Outcome.DEVIATES if watch.seen else Outcome.PERMITTED), "; ".join(watch.lost)
+        if watch.fatal and testimony.probe_denied:
+            outcome, reason = Outcome.CANNOT_TELL, "the state's tables deny the probe its own memory"
         return Replay(
-            outcome=Outcome.DEVIATES if watch.seen else Outcome.PERMITTED,
+            outcome=outcome,
             case=replace(
                 case,
                 case=state.title,
@@ -139,7 +142,7 @@ class Player:
             results=self._results,
             result=result,
             testimony=testimony,
-            reason="; ".join(watch.lost),
+            reason=reason,
         )
 
     def _check(self, state: State) -> None:

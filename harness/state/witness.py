@@ -21,10 +21,13 @@ from harness.judge.tally import Tally
 from harness.probe.records import RESULT, RESULT_SIZE, Result, Status
 from refmodel.access import PermittedOutcomes, PEState
 from refmodel.gpt.cache import PossibleGPT
-from refmodel.gpt.types import GPCState
+from refmodel.gpt.types import GPCF, GPCState
 from refmodel.memory import Memory, MemoryMap
 from refmodel.outcomes import Alternative
 from refmodel.pas import FullAddress, PASpace
+
+BATCH_PA: Final = 0x4800_1000
+"""Start of the probe's batch area, see docs/reference/probe-protocol.md."""
 
 _GB: Final = 1 << 30
 _STEP: Final = 1 << 16  # the least that one level 1 entry covers: 16 granules of 4 KB
@@ -52,6 +55,7 @@ class ReadMemory(Memory):
 class Testimony:
     """The judged stimulus, what is permitted for it, the model's walk in words, the 16 bytes at its PA before it.
 
+    ``probe_denied``: the context denies the probe its own memory, so that it can answer nothing.
     ``words``: PAs of the doublewords that this, and the probe's own work under the scene's registers, rests on.
     """
 
@@ -60,6 +64,7 @@ class Testimony:
     walk: tuple[str, ...]
     before: bytes
     words: frozenset[int]
+    probe_denied: bool
 
 
 class _Witness(BatchJudge):
@@ -95,7 +100,6 @@ def testify(
     regime = read_regime(session.target, memory)
     for pa, data in (*scene.tables, *session.windows.writes()):
         memory.write(pa, data)
-    memory.words.clear()
     pe = PEState(regime, memory)
     gpc = GPCState(scene.gpccr.replace(L0GPTSZ=session.l0gptsz), scene.gptbr, session.features)
     bench = Bench(
@@ -106,13 +110,20 @@ def testify(
         around=cases.Circumstances(),
     )
     state = SceneState(pe, scene, gpc)
+    denied = any(_denied(state, pa) for pa in (regime.ttbr0.BADDR << 1, BATCH_PA))
+    memory.words.clear()
     if probe:
         _probe_checks(session, state)
     witness = _Witness(bench, state, judged)
     witness.judge(items[: judged + 1], [_result(results, index) for index in range(judged + 1)])
     assert witness.found is not None  # the judged item is an access
     stimulus, alternatives, walk, before = witness.found
-    return Testimony(stimulus, alternatives, walk, before, frozenset(memory.words))
+    return Testimony(stimulus, alternatives, walk, before, frozenset(memory.words), denied)
+
+
+def _denied(state: SceneState, pa: int) -> bool:
+    checked = state.gpt.checked(FullAddress(PASpace.PAS_Root, pa))
+    return checked.options[0].value.gpf is not GPCF.GPCF_None
 
 
 def _result(results: bytes, index: int) -> Result:

@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from harness import cli
+from harness.probe.records import Op, World
 from harness.report import Run, read_run
 from harness.report.records import FailingCase
-from harness.state import read_state
+from harness.state import MemoryBlock, Needs, StateRecord, read_state, state_text
+from harness.tests.judge_samples import LOW
+from harness.tests.state_samples import OPEN, TABLES, state
 
 PROJECT = Path(__file__).parents[2]
 FINDINGS = (
@@ -26,7 +29,6 @@ FINDINGS = (
     "test_gptbr_above_pps_on_walk",
 )
 ABORTS = FINDINGS[-2:]
-CASES = (*FINDINGS, "test_random_history[PGS_4KB]")
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +119,46 @@ def test_what_cannot_be_told_is_2_and_skipped_by_a_bisection(
     abort.write_text("#!/bin/sh\necho realmcheck case: running\nkill -ABRT $$\n")
     abort.chmod(0o755)
     assert script(out, (str(abort),)).returncode == 2
+
+
+def granules_but_batch() -> bytes:
+    """A level 1 table of Any for a gigabyte, but for the granules of the batch."""
+    table = bytearray(b"\xff" * (8 << 14))
+    at = 8 * (0x0800_0000 >> 16)
+    table[at : at + 8] = bytes(8)
+    return bytes(table)
+
+
+@pytest.mark.parametrize(
+    ("entry", "table", "said"),
+    [(0x01, b"", "running"), (TABLES + 0x20000 | 3, granules_but_batch(), "the probe itself took an exception")],
+    ids=["hangs", "reports"],
+)
+def test_a_state_that_takes_the_probe_down_cannot_be_told(
+    entry: int, table: bytes, said: str, tmp_path: Path, qemu_argv: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The GPT denies the probe its own memory: that is no answer of the machine."""
+    monkeypatch.setenv("TIMEOUT", "3")
+    words = b"".join(word.to_bytes(8, "little") for word in (OPEN, entry, OPEN))
+    memory = [MemoryBlock(pa=TABLES, data=words)] + [MemoryBlock(pa=TABLES + 0x20000, data=table)] * bool(table)
+    path = tmp_path / "a.state"
+    path.write_text(state_text(state(memory=tuple(memory))))
+    assert cli.main(["repro", str(path), "-o", str(tmp_path / "out"), "--keep"]) == 2
+    out = capsys.readouterr().out
+    assert "the state's tables deny the probe its own memory" in out and "run here: exit status 2" in out
+    assert said in script(tmp_path / "out", qemu_argv, TIMEOUT="3").stdout
+
+
+def test_records_below_el3_and_of_other_pes_run_alone(tmp_path: Path, qemu_argv: tuple[str, ...]) -> None:
+    """The model does not judge them yet: they are run and shown."""
+    record = StateRecord(op=Op.LOAD, va=LOW, state=World.REALM, el=2, pe=1)
+    path = tmp_path / "a.state"
+    path.write_text(state_text(state(record, entry=OPEN, needs=Needs(pes=2))))
+    assert cli.main(["probe", "run", str(path)]) == 2
+    assert cli.main(["repro", str(path), "-o", str(tmp_path / "out")]) == 2
+    done = script(tmp_path / "out", qemu_argv)
+    assert done.returncode == 2 and "status=1 taken=0" in done.stdout and "cannot tell" in done.stdout
 
 
 def test_a_probe_that_takes_no_case_is_refused(
