@@ -222,10 +222,19 @@ def _again(error: RealmcheckError) -> RealmcheckError:
 
 
 def _verify(info: TargetInfo) -> None:
-    """TargetProtocolError when the target does not report a register that the judge rests on."""
+    """TargetProtocolError when the target lacks a register that the judge rests on, or is not what it declares to be.
+
+    What the model knows of a declared feature is held against the ID registers: a wrong declaration is never a skip.
+    """
     for name in _NEEDED:
         if name not in info.id_registers:
             raise TargetProtocolError(f"{info.name} does not report {name}; boot a probe built from the same release")
+    reported = Features.from_id_registers(info.id_registers)
+    for name, declared in info.features.items():
+        found = getattr(reported, name, reported.named.get(name, declared))
+        if found != declared:
+            what = f"{info.name} declares {name} as {declared!r}, its ID registers report {found!r}"
+            raise TargetProtocolError(f"{what}; correct the target's declaration")
 
 
 def host() -> Mapping[str, str]:

@@ -19,6 +19,7 @@ from harness.probe.batch import Batch, EncodedBatch, decode_results, records_of
 from harness.probe.describe import describe
 from harness.probe.mailbox import MailboxClient
 from harness.probe.records import Result
+from harness.probe.wire import readable
 from harness.probe.wire_client import WireClient
 from harness.process import Process
 from harness.targets.qemu_machine import RAM, SharedRam, check_banner, layout, machine_argv, more_pes, version_of
@@ -175,8 +176,9 @@ class QemuTarget:
             return b""
 
     def console_tail(self, lines: int = 20) -> tuple[str, ...]:
-        """The last lines of the probe's console."""
-        return self._console.tail(lines) if self._console is not None else self._tail[-lines:]
+        """The last lines of the probe's console, frames in a form for people; ``uart0.log`` has every byte."""
+        tail = self._console.tail(lines) if self._console is not None else self._tail[-lines:]
+        return tuple(map(readable, tail))
 
     def _start(self) -> None:
         mine, theirs = socket_pair()
