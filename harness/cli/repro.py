@@ -65,5 +65,8 @@ def _status(before: State, seen: Replay, ran: Outcome) -> int:
     """2 when it cannot be told, 1 when the ELF or the run shows something else than what the case is about."""
     if Outcome.CANNOT_TELL in (seen.outcome, ran):
         return Outcome.CANNOT_TELL
-    wanted = Outcome.DEVIATES if before.origin.rules else Outcome.PERMITTED
+    origin = before.origin
+    known = Outcome.DEVIATES if origin.rules else Outcome.PERMITTED
+    # A state that a person wrote has no history: then it is enough that the image shows the same.
+    wanted = known if origin.target else seen.outcome
     return int(not seen.outcome == ran == wanted)

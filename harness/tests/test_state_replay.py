@@ -11,7 +11,7 @@ import pytest
 from harness import cli
 from harness.errors import MisuseError
 from harness.probe.records import RESULT, Op, RecordFlag, RegisterEntry, Result, World
-from harness.state import MemoryBlock, Needs, State, StateRecord, read_state, state_text
+from harness.state import MemoryBlock, Needs, Origin, State, StateRecord, read_state, state_text
 from harness.state.elf import Allowed, allowed
 from harness.state.replay import Outcome, Player
 from harness.state.shrink import shrink
@@ -193,6 +193,11 @@ def test_the_command_writes_a_bundle_without_an_elf_on_the_model(
     path.write_text(state_text(state()))
     assert run("repro", path, "-o", tmp_path / "out", "--target=model") == 0
     assert "no standalone ELF: model runs no probe firmware" in capsys.readouterr().out
+    assert run("repro", path, "-o", tmp_path / "out", "--target=mutant:mfar-low-bits") == 0
+    path.write_text(state_text(state(origin=Origin(target="qemu"))))
+    assert run("repro", path, "-o", tmp_path / "out", "--target=mutant:mfar-low-bits") == 1
+    path.write_text(state_text(state()))
+    assert run("repro", path, "-o", tmp_path / "out", "--target=model") == 0
     assert read_state(tmp_path / "out/case.state") == state()
     expected = (tmp_path / "out/expected.txt").read_text()
     assert "Granule Protection Check; GPT walk fault, level 0" in expected and "the model's walk" in expected
