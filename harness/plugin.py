@@ -214,7 +214,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     _add(run, check.results(problem))
     if check.tally.first_case is not None:
         more = f"\n\n{check.tally.failed} observations in all are not permitted" if check.tally.failed > 1 else ""
-        pytest.fail(f"FAIL {failure_text(check.tally.first_case)}{more}", pytrace=False)
+        pytest.fail(f"FAIL {failure_text(check.tally.first_case, str(run.directory))}{more}", pytrace=False)
     incomplete = [r for r in check.results(problem) if r.verdict is Verdict.INCONCLUSIVE]
     if incomplete:
         lines = "\n".join(f"{r.rules[0]}: {r.reason}" for r in incomplete)

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from harness.errors import MisuseError, RealmcheckError, TargetError, TargetProtocolError
-from harness.judge.session import Session
+from harness.judge.session import Session, StoreBatch
 from harness.report import (
     BatchStore,
     CheckResult,
@@ -36,6 +36,8 @@ from harness.rules.catalogue import Catalogue, load_catalogue
 from harness.targets.factory import TargetFactory
 from harness.targets.target import Target, TargetInfo, TargetOptions
 from refmodel.features import Features
+from refmodel.gpt.decode import GPTL0Size
+from refmodel.sysregs import GPCCR_EL3
 
 _STARTS = 2
 """How often in a row a target may fail to start before the run stops trying: each try can cost a boot deadline."""
@@ -134,7 +136,7 @@ class Run:
             _verify(target.info)
             with self._recording():
                 self._the_writer().target(TargetRecord.of(target.info))
-            return Session(target, store=self._store)
+            return Session(target, store=self._keeper(target.info))
         except BaseException:
             with contextlib.suppress(Exception):
                 target.power_off()
@@ -148,9 +150,19 @@ class Run:
                 with contextlib.suppress(Exception):
                     known.target.power_off()
 
-    def _store(self, image: bytes, results: bytes, memory: Sequence[tuple[int, bytes]], title: str) -> str:
-        with self._recording():
-            return BatchStore(self.directory).store(image, results, memory, {"scene": title})
+    def _keeper(self, info: TargetInfo) -> StoreBatch:
+        """Keeps the raw batches of one target, with what ``harness/state`` needs of it to make sense of them."""
+        meta = {
+            "l0gptsz": GPTL0Size(GPCCR_EL3(info.id_registers["GPCCR_EL3"])),
+            "windows_l1": info.layout.windows_l1,
+            "ds": int(Features.from_id_registers(info.id_registers).lpa2),
+        }
+
+        def store(image: bytes, results: bytes, memory: Sequence[tuple[int, bytes]], title: str) -> str:
+            with self._recording():
+                return BatchStore(self.directory).store(image, results, memory, {"scene": title, **meta})
+
+        return store
 
     @contextlib.contextmanager
     def _recording(self) -> Iterator[None]:

@@ -53,6 +53,10 @@ class FailingCase:
     index: int = 0
     waiver: str = ""
 
+    def standalone(self, results: str = "RESULTS_DIR") -> str:
+        """The command that makes a standalone reproducer of the case; empty where no raw record was kept."""
+        return f"realmcheck repro {results}:{self.batch[:16]}/{self.index} -o DIR" if self.batch else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
