@@ -6,13 +6,13 @@ import argparse
 import contextlib
 import math
 import random
-import shlex
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from harness import reproduce
 from harness.check import Check, describe, unstarted
 from harness.cli.report import as_lines
 from harness.errors import MisuseError, RealmcheckError, TargetError
@@ -173,9 +173,7 @@ def check(request: pytest.FixtureRequest) -> Check:
         _add(run, unstarted(item.nodeid, cited, shown, f"the target could not be started: {error}"))
         shown_error = describe(error) if isinstance(error, TargetError) else str(error)
         pytest.fail(f"INCONCLUSIVE: the target could not be started: {shown_error}", pytrace=False)
-    session.reproduce = shlex.join(
-        ["pytest", item.nodeid, f"--target={option.target}", f"--seed={run.seed}", f"--scale={option.scale}"]
-    )
+    session.reproduce = reproduce.command(item.nodeid, option, run.seed)
     session.windows.reset()
     info = session.target.info
     made = Check(
@@ -216,7 +214,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     _add(run, check.results(problem))
     if check.tally.first_case is not None:
         more = f"\n\n{check.tally.failed} observations in all are not permitted" if check.tally.failed > 1 else ""
-        pytest.fail(f"FAIL {failure_text(check.tally.first_case)}{more}", pytrace=False)
+        pytest.fail(f"FAIL {failure_text(check.tally.first_case, str(run.directory))}{more}", pytrace=False)
     incomplete = [r for r in check.results(problem) if r.verdict is Verdict.INCONCLUSIVE]
     if incomplete:
         lines = "\n".join(f"{r.rules[0]}: {r.reason}" for r in incomplete)

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from harness.errors import MisuseError, RealmcheckError, TargetError, TargetProtocolError
-from harness.judge.session import Session
+from harness.judge.session import Session, StoreBatch
 from harness.report import (
     BatchStore,
     CheckResult,
@@ -35,6 +35,9 @@ from harness.report import (
 from harness.rules.catalogue import Catalogue, load_catalogue
 from harness.targets.factory import TargetFactory
 from harness.targets.target import Target, TargetInfo, TargetOptions
+from refmodel.features import Features
+from refmodel.gpt.decode import GPTL0Size
+from refmodel.sysregs import GPCCR_EL3
 
 _STARTS = 2
 """How often in a row a target may fail to start before the run stops trying: each try can cost a boot deadline."""
@@ -133,7 +136,7 @@ class Run:
             _verify(target.info)
             with self._recording():
                 self._the_writer().target(TargetRecord.of(target.info))
-            return Session(target, store=self._store)
+            return Session(target, store=self._keeper(target.info))
         except BaseException:
             with contextlib.suppress(Exception):
                 target.power_off()
@@ -147,9 +150,19 @@ class Run:
                 with contextlib.suppress(Exception):
                     known.target.power_off()
 
-    def _store(self, image: bytes, results: bytes, memory: Sequence[tuple[int, bytes]], title: str) -> str:
-        with self._recording():
-            return BatchStore(self.directory).store(image, results, memory, {"scene": title})
+    def _keeper(self, info: TargetInfo) -> StoreBatch:
+        """Keeps the raw batches of one target, with what ``harness/state`` needs of it to make sense of them."""
+        meta = {
+            "l0gptsz": GPTL0Size(GPCCR_EL3(info.id_registers["GPCCR_EL3"])),
+            "windows_l1": info.layout.windows_l1,
+            "ds": int(Features.from_id_registers(info.id_registers).lpa2),
+        }
+
+        def store(image: bytes, results: bytes, memory: Sequence[tuple[int, bytes]], title: str) -> str:
+            with self._recording():
+                return BatchStore(self.directory).store(image, results, memory, {"scene": title, **meta})
+
+        return store
 
     @contextlib.contextmanager
     def _recording(self) -> Iterator[None]:
@@ -209,10 +222,19 @@ def _again(error: RealmcheckError) -> RealmcheckError:
 
 
 def _verify(info: TargetInfo) -> None:
-    """TargetProtocolError when the target does not report a register that the judge rests on."""
+    """TargetProtocolError when the target lacks a register that the judge rests on, or is not what it declares to be.
+
+    What the model knows of a declared feature is held against the ID registers: a wrong declaration is never a skip.
+    """
     for name in _NEEDED:
         if name not in info.id_registers:
             raise TargetProtocolError(f"{info.name} does not report {name}; boot a probe built from the same release")
+    reported = Features.from_id_registers(info.id_registers)
+    for name, declared in info.features.items():
+        found = getattr(reported, name, reported.named.get(name, declared))
+        if found != declared:
+            what = f"{info.name} declares {name} as {declared!r}, its ID registers report {found!r}"
+            raise TargetProtocolError(f"{what}; correct the target's declaration")
 
 
 def host() -> Mapping[str, str]:

@@ -3,7 +3,8 @@
 ``provide(name)`` gives an ``Image``, obtaining or building it when the cache does not have it; every failure is an
 ``ImageError`` of one line.  A user's own QEMU, compiler or probe is named by ``override`` or by the environment
 variables REALMCHECK_QEMU, REALMCHECK_QEMU10, REALMCHECK_CC and REALMCHECK_PROBE; where the name is that of another
-image of the same kind (``qemu10`` for ``qemu``), that image is meant.  REALMCHECK_OFFLINE=1 forbids the network.
+image of the same kind (``qemu10`` for ``qemu``), that image is meant, and where it is the image's own name, the image
+itself, as if nothing was named.  REALMCHECK_OFFLINE=1 forbids the network.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from images.errors import ImageError
 from images.image import Image, Provenance
 from images.progress import Progress, Silent
 
-__all__ = ["Image", "ImageError", "Progress", "Provenance", "clean", "find", "list_images", "path", "provide"]
+__all__ = ["Image", "ImageError", "Progress", "Provenance", "argv", "clean", "find", "list_images", "path", "provide"]
 
 
 def provide(name: str, *, offline: bool = False, progress: Progress | None = None, override: str = "") -> Image:
@@ -31,7 +32,7 @@ def provide(name: str, *, offline: bool = False, progress: Progress | None = Non
     """
     spec = catalogue.spec(name)
     request = _request(offline, progress)
-    chosen = override or os.environ.get(spec.environment, "")
+    chosen = _chosen(spec, override)
     if other := _other(spec, chosen):
         return provide(other, offline=offline, progress=progress)
     match spec:
@@ -53,7 +54,7 @@ def find(name: str) -> Image | None:
     """
     spec = catalogue.spec(name)
     request = _request(True, None)
-    chosen = os.environ.get(spec.environment, "")
+    chosen = _chosen(spec)
     if other := _other(spec, chosen):
         return find(other)
     match spec:
@@ -70,10 +71,26 @@ def find(name: str) -> Image | None:
 
 def path(name: str) -> Path:
     """The main file of an image that is there; ImageError when it has yet to be provided."""
+    return _there(name).path
+
+
+def argv(name: str) -> tuple[str, ...]:
+    """The command that starts the program of an image that is there.
+
+    A program from Debian's packages starts only this way where the machine's own loader and libraries are older.
+    ImageError when the image has yet to be provided, or is none that starts here.
+    """
+    image = _there(name)
+    if not image.argv:
+        raise ImageError(f"image {name} is no program of this machine", remedy="leave --argv out to get its path")
+    return image.argv
+
+
+def _there(name: str) -> Image:
     image = find(name)
     if image is None:
         raise ImageError(f"image {name} is not there yet", remedy=f"run 'realmcheck images provide {name}'")
-    return image.path
+    return image
 
 
 def list_images() -> tuple[Spec, ...]:
@@ -91,10 +108,27 @@ def clean(name: str | None = None) -> None:
     return cache.clean_downloads()
 
 
+def _chosen(spec: Spec, override: str = "") -> str:
+    """What stands in for an image: the option or the environment variable; nothing where that is the image's name."""
+    chosen = override or os.environ.get(spec.environment, "")
+    return "" if chosen == spec.name else chosen
+
+
 def _other(spec: Spec, chosen: str) -> str:
-    """``chosen`` where it names another image of the same kind, else nothing."""
-    other = catalogue.default().get(chosen)
-    return chosen if other and other.kind == spec.kind and other.name != spec.name else ""
+    """``chosen`` where it names another image of the same kind, else nothing.
+
+    ImageError where that image is to be another one in turn.
+    """
+    others = catalogue.default()
+    other = others.get(chosen)
+    if other is None or other.kind != spec.kind:
+        return ""
+    if (onwards := _chosen(other)) in others:
+        raise ImageError(
+            f"image {spec.name} is to be {chosen}, and {chosen} is to be {onwards}",
+            remedy=f"let {other.environment} name a program, not an image",
+        )
+    return chosen
 
 
 def _request(offline: bool, progress: Progress | None) -> Request:

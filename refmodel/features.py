@@ -42,6 +42,20 @@ class Features:
         """FEAT_RME_GPC3."""
         return self.rme >= 3
 
+    @property
+    def named(self) -> Mapping[str, bool]:
+        """Features by the architecture's names, as rules cite them, and whether the PE has them."""
+        return {
+            "FEAT_RME": self.rme >= 1,
+            "FEAT_RME_GPC2": self.gpc2,
+            "FEAT_RME_GPC3": self.gpc3,
+            "FEAT_SEL2": self.sel2,
+            "FEAT_LSE": self.lse,
+            "FEAT_RAS": self.ras,
+            "FEAT_VHE": self.vhe,
+            "FEAT_DoubleFault2": self.doublefault2,
+        }
+
     @classmethod
     def from_id_registers(cls, registers: Mapping[str, int]) -> Features:
         """Features as the ID registers report them; KeyError names a register that was not read.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 
 import images
@@ -27,6 +28,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         command = actions.add_parser(action, help=text)
         if count is not None:
             command.add_argument("names", nargs=count, metavar="NAME")
+        if action == "path":
+            command.add_argument("--argv", action="store_true", help="print the command that starts it, for a shell")
         command.add_argument("--offline", action="store_true", help="use only what the cache has")
         command.add_argument("--json", action="store_true", help="print JSON")
         command.set_defaults(run=run)
@@ -100,8 +103,13 @@ def _provide(args: argparse.Namespace) -> None:
 
 
 def _path(args: argparse.Namespace) -> None:
-    where = str(images.path(args.names[0]))
-    print(json.dumps({"name": args.names[0], "path": where}) if args.json else where)
+    name = args.names[0]
+    where = str(images.path(name))
+    argv = images.argv(name) if args.argv else ()
+    if args.json:
+        print(json.dumps({"name": name, "path": where} | ({"argv": list(argv)} if args.argv else {})))
+    else:
+        print(shlex.join(argv) if args.argv else where)
 
 
 def _clean(args: argparse.Namespace) -> None:

@@ -55,6 +55,9 @@ def run(args: argparse.Namespace) -> int:
         raise MisuseError(f"there are no mutants of subject {args.subject!r}; subjects: {subjects}")
     if args.jobs < 1:
         raise MisuseError(f"--jobs must be 1 or more, not {args.jobs}")
+    if args.list and args.json:
+        print(json.dumps({mutant.name: list(mutant.rules) for mutant in chosen}, indent=2))
+        return 0
     if args.list:
         for mutant in chosen:
             print(f"{mutant.name:42} {', '.join(mutant.rules)}")

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.report import Summary, build_views, read_run
+from harness.report.claims import grouped
 from harness.report.codec import encode
 from harness.report.schema import check_run
+from harness.report.summary import WaiverUse
 from harness.report.verdicts import SEVERITY
 from harness.rules.catalogue import DEFAULT_DIRECTORY, load_catalogue
 
@@ -42,6 +44,19 @@ def run(args: argparse.Namespace) -> int:
     return summary.result.exit_code
 
 
+def _waived(summary: Summary) -> list[str]:
+    """The waivers that matched, those with the same reason together."""
+    by_reason: dict[str, list[WaiverUse]] = {}
+    for use in summary.waivers:
+        if use.matched:
+            by_reason.setdefault(use.waiver.reason, []).append(use)
+    return [
+        f"WAIVED {', '.join(dict.fromkeys(use.waiver.rule for use in uses))}: {sum(use.matched for use in uses)} "
+        f"observations by {', '.join(use.waiver.id for use in uses)}: {reason}"
+        for reason, uses in by_reason.items()
+    ]
+
+
 def as_lines(summary: Summary) -> list[str]:
     """The summary for a terminal: result, verdicts, claims with what speaks against them, waivers, problems."""
     target = summary.run.target
@@ -55,14 +70,11 @@ def as_lines(summary: Summary) -> list[str]:
         lines.append(
             f"claim {claim.profile.id}: {claim.result.words} ({claim.counted} rules counted{waived}{left_out})"
         )  # fmt: skip
-        lines += [f"  {item.verdict.value} {item.rule}: {item.why}" for item in claim.against[:_SHOWN]]
-        if len(claim.against) > _SHOWN:
-            lines.append(f"  and {len(claim.against) - _SHOWN} more rules; see report.html")
-    for use in summary.waivers:
-        if use.matched:
-            lines.append(
-                f"WAIVED {use.waiver.rule}: {use.matched} observations by {use.waiver.id}: {use.waiver.reason}"
-            )
+        against = grouped(claim.against)
+        lines += [f"  {item.verdict.value} {', '.join(item.rules)}: {item.why}" for item in against[:_SHOWN]]
+        if len(against) > _SHOWN:
+            lines.append(f"  and more for {len(against) - _SHOWN} other reasons; see report.html")
+    lines += _waived(summary)
     lines += [f"problem: {problem.text}" for problem in summary.problems]
     lines += [f"choice not steady: {name}" for name in summary.flips]
     if summary.catalogue_changed:

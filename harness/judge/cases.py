@@ -86,8 +86,8 @@ def wrong_data(
     )
 
 
-def failure_text(case: FailingCase) -> str:
-    """The one screen, as text for a terminal."""
+def failure_text(case: FailingCase, results: str = "RESULTS_DIR") -> str:
+    """The one screen, as text for a terminal; ``results`` is the directory of the run."""
     lines = [f"{' '.join(case.rules)}  {case.title}", "", "stimulus"]
     lines += [f"  {name}: {text}" for name, text in case.stimulus.items()]
     for number, outcome in enumerate(case.expected):
@@ -97,6 +97,7 @@ def failure_text(case: FailingCase) -> str:
     lines += ["the model's walk", *(f"  {step}" for step in case.walk)] if case.walk else []
     lines += ["console", *(f"  | {line}" for line in case.console)] if case.console else []
     lines += [f"reproduce: {case.reproduce}"] if case.reproduce else []
+    lines += [f"standalone: {case.standalone(results)}"] if case.batch else []
     return "\n".join(lines)
 
 

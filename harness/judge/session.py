@@ -129,14 +129,17 @@ class Session:
                     continue
                 if at is None or at != suspect or at >= len(remaining) or _KILLED in error.evidence.exit_status:
                     raise
-                self._report_lost(scene, remaining.pop(at), error, tally)
+                batch = attempt.batches[-1] if attempt.batches else ""
+                self._report_lost(scene, remaining.pop(at), error, tally, batch=batch, index=at)
                 suspect = None
                 culprits += 1
                 if culprits == _CULPRITS and remaining:
                     tally.unjudged.append(f"{len(remaining)} more stimuli of {scene.title!r} were not sent")
                     return
 
-    def _report_lost(self, scene: Scene, item: Item, error: TargetError, tally: Tally) -> None:
+    def _report_lost(
+        self, scene: Scene, item: Item, error: TargetError, tally: Tally, *, batch: str = "", index: int = 0
+    ) -> None:
         stimulus = _stimulus_of(item)
         text = scene.describe(stimulus) if stimulus else {"scene": scene.title, "item": repr(item)}
         evidence = error.evidence
@@ -155,6 +158,8 @@ class Session:
                 stage=evidence.stage,
                 console=evidence.tail,
                 reproduce=self.reproduce,
+                batch=batch,
+                index=index,
                 waiver=waiver,
             )
 

@@ -20,6 +20,12 @@ ANSWER_MARK: Final = b"!"
 DAMAGED: Final = frozenset({"SEQUENCE", "TRUNCATED", "CRC", "LENGTH", "PAYLOAD", "TOO_LONG"})
 """Reasons of a NAK that mean "the request did not arrive whole": it was not carried out and may be sent again."""
 
+TEXTUAL: Final = frozenset({"BANNER", "FATAL", "NAK"})
+"""Commands whose payload is text."""
+
+_SHOWN: Final = 120
+"""Characters of a payload, or of a line that is no frame, that a person is shown."""
+
 _FRAME = re.compile(rb"([0-9a-f]{2}) ([A-Z]{1,8}) ([0-9a-f]{4}) ((?:[0-9a-f]{2})*) ([0-9a-f]{8})")
 _CRC_CHARACTERS: Final = 8
 
@@ -34,7 +40,7 @@ class Frame:
 
     @property
     def text(self) -> str:
-        """The payload of frames that carry text (BANNER, FATAL, NAK)."""
+        """The payload of frames that carry text (``TEXTUAL``)."""
         return self.payload.decode("ascii", "replace")
 
 
@@ -63,6 +69,24 @@ def decode(body: bytes) -> Frame | BadFrame:
     if len(payload) != int(match[3], 16):
         return BadFrame("LENGTH")
     return Frame(int(match[1], 16), match[2].decode("ascii"), payload)
+
+
+def readable(line: str) -> str:
+    """A console line for a person: a frame with its payload as text or shortened, any other line shortened.
+
+    The line itself stays whole in the console's log.
+    """
+    mark, body = line[:1], line[1:].encode("ascii", "replace")
+    frame = decode(body) if mark in ("!", "@") else None
+    if not isinstance(frame, Frame):
+        return _shortened(line, f"{len(line)} characters")
+    text = frame.text if frame.command in TEXTUAL else frame.payload.hex()
+    shown = _shortened("".join(c if c.isprintable() else "?" for c in text), f"{len(frame.payload)} bytes")
+    return f"{mark}{frame.sequence:02x} {frame.command} {shown}".rstrip()
+
+
+def _shortened(text: str, whole: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({whole})"
 
 
 class FrameReader:

@@ -71,6 +71,23 @@ class Objection:
     why: str
 
 
+@dataclass(frozen=True)
+class ObjectionGroup:
+    """Rules that speak against a claim for the same reason."""
+
+    rules: tuple[str, ...]
+    verdict: Verdict
+    why: str
+
+
+def grouped(objections: Iterable[Objection]) -> tuple[ObjectionGroup, ...]:
+    """Objections with the same verdict and reason together, in the order of their first one."""
+    groups: dict[tuple[Verdict, str], list[str]] = {}
+    for objection in objections:
+        groups.setdefault((objection.verdict, objection.why), []).append(objection.rule)
+    return tuple(ObjectionGroup(tuple(rules), verdict, why) for (verdict, why), rules in groups.items())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """A claim against one profile.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from harness.report.claims import grouped
 from harness.report.files import replace_file
 from harness.report.records import CheckResult, Counts, FailingCase
 from harness.report.summary import Check, RuleSummary, Summary, seconds
@@ -103,6 +104,7 @@ def render(summary: Summary) -> str:
     )
     environment.filters["thousands"] = lambda number: f"{number:,}".replace(",", "\u202f")
     environment.filters["seconds"] = _seconds
+    environment.filters["grouped"] = grouped
     css = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     failed = [check for check in summary.checks if check.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
     failed.sort(key=lambda check: SEVERITY.index(check.verdict))

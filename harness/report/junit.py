@@ -87,6 +87,7 @@ def _failures(result: CheckResult) -> str:
             "observed: " + _pairs(case.observed.fields),
             *(f"permitted: {_pairs(outcome.fields)}" for outcome in case.expected),
             f"reproduce: {case.reproduce}",
+            *([f"standalone: {case.standalone()}"] if case.batch else []),
         ]
     return "\n".join(lines)
 

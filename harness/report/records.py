@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from harness.report.verdicts import Verdict
 from harness.report.waivers import Waiver
 from harness.targets.target import Provenance, TargetInfo
+from refmodel.features import Features
 
 SCHEMA_VERSION = 1
 
@@ -51,6 +52,10 @@ class FailingCase:
     batch: str = ""
     index: int = 0
     waiver: str = ""
+
+    def standalone(self, results: str = "RESULTS_DIR") -> str:
+        """The command that makes a standalone reproducer of the case; empty where no raw record was kept."""
+        return f"realmcheck repro {results}:{self.batch[:16]}/{self.index} -o DIR" if self.batch else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,19 +175,29 @@ class TargetRecord:
 
     @classmethod
     def of(cls, info: TargetInfo) -> TargetRecord:
-        """What a target says about itself once it is on, as a record."""
+        """What a target says about itself once it is on, as a record.
+
+        Features by the architecture's names are those that the ID registers report, where they were read.
+        """
         return cls(
             name=info.name,
             kind=info.kind,
             version=info.version,
             self_test=info.self_test,
             id_registers={name: f"{value:#x}" for name, value in info.id_registers.items()},
-            features={name: _feature(value) for name, value in info.features.items()},
+            features={name: _feature(value) for name, value in {**_reported(info), **info.features}.items()},
             choices=dict(info.choices),
             provenance=info.provenance,
             command=info.command,
             banner=info.banner,
         )
+
+
+def _reported(info: TargetInfo) -> Mapping[str, bool]:
+    try:
+        return Features.from_id_registers(info.id_registers).named
+    except KeyError:
+        return {}
 
 
 def _feature(value: int | bool) -> str:

@@ -73,6 +73,16 @@ class TargetFactory:
             for p in found
         )
 
+    @property
+    def probe_elf(self) -> Path | None:
+        """The probe firmware that targets boot; None where there is none."""
+        return self._images[_PROBE].path if self._images else None
+
+    @property
+    def qemu_argv(self) -> tuple[str, ...]:
+        """The command that starts QEMU; empty where there is none."""
+        return tuple(self._images[_QEMU].argv) if self._images else ()
+
     def make(self, options: TargetOptions, logs: Path) -> Target:
         """A target with these options, its logs in ``logs``; still off."""
         if self.kind != "qemu":

@@ -19,9 +19,10 @@ from harness.probe.batch import Batch, EncodedBatch, decode_results, records_of
 from harness.probe.describe import describe
 from harness.probe.mailbox import MailboxClient
 from harness.probe.records import Result
+from harness.probe.wire import readable
 from harness.probe.wire_client import WireClient
 from harness.process import Process
-from harness.targets.qemu_machine import RAM, SharedRam, check_banner, layout, machine_argv, version_of
+from harness.targets.qemu_machine import RAM, SharedRam, check_banner, layout, machine_argv, more_pes, version_of
 from harness.targets.target import Provenance, TargetInfo, TargetOptions, log_directory
 
 BOOT_TIMEOUT: Final = 10.0
@@ -175,8 +176,9 @@ class QemuTarget:
             return b""
 
     def console_tail(self, lines: int = 20) -> tuple[str, ...]:
-        """The last lines of the probe's console."""
-        return self._console.tail(lines) if self._console is not None else self._tail[-lines:]
+        """The last lines of the probe's console, frames in a form for people; ``uart0.log`` has every byte."""
+        tail = self._console.tail(lines) if self._console is not None else self._tail[-lines:]
+        return tuple(map(readable, tail))
 
     def _start(self) -> None:
         mine, theirs = socket_pair()
@@ -188,7 +190,7 @@ class QemuTarget:
                 l0gptsz=self._options.l0gptsz,
                 uart_fd=theirs.fileno(),
                 ram_fd=self._ram.fd if self._ram else None,
-                extra=self._extra_args,
+                extra=(*more_pes(self._options.pes), *self._extra_args),
             )
             fds = (theirs.fileno(), *((self._ram.fd,) if self._ram else ()))
             self._console = Console(mine, self._log_directory / "uart0.log")

@@ -22,6 +22,7 @@ _PROBE: Final = Window(base=0x4000_0000, size=0x1000_0000)
 _HIGH_PCIE: Final = Window(base=0x80_0000_0000, size=0x80_0000_0000)
 _PA_END: Final = 1 << 52
 PAGE: Final = 4096
+_ENTRY: Final = 0x4020_0000  # the probe's entry point, see images/probe/root.ld
 
 
 def layout(banner: Banner) -> Layout:
@@ -92,6 +93,30 @@ def machine_argv(
         "-device", f"loader,file={probe},cpu-num=0",
         *extra,
     ]  # fmt: skip
+
+
+def standalone_arguments(elf: str, *, l0gptsz: int, pes: int) -> list[str]:
+    """QEMU's arguments for a standalone case: the same machine with its own RAM, semihosting, UART on stdout."""
+    return [
+        "-M", "virt,secure=on,virtualization=on,gic-version=3,acpi=off",
+        "-accel", "tcg",
+        "-cpu", f"max,x-rme=on,x-l0gptsz={l0gptsz}",
+        "-m", f"{RAM.size >> 20}M",
+        "-nodefaults",
+        "-no-user-config",
+        "-display", "none",
+        "-monitor", "none",
+        "-serial", "stdio",
+        "-semihosting-config", "enable=on,target=native",
+        "-device", f"loader,file={elf},cpu-num=0",
+        *more_pes(pes),
+    ]  # fmt: skip
+
+
+def more_pes(pes: int) -> tuple[str, ...]:
+    """The arguments that give the machine ``pes`` PEs, all of which start at the probe's entry point."""
+    started = (word for pe in range(1, pes) for word in ("-device", f"loader,addr={_ENTRY:#x},cpu-num={pe}"))
+    return ("-smp", str(pes), *started) if pes > 1 else ()
 
 
 @functools.cache

@@ -83,12 +83,14 @@ class TargetInfo:
 class TargetOptions:
     """How a suite wants the target to be: the L0GPTSZ the machine must have, and how records travel.
 
-    ``l0gptsz``: bits per L0 entry (30, 34, 36, 39); ``wire_only``: no shared memory, everything over the UART.
+    ``l0gptsz``: bits per L0 entry (30, 34, 36, 39); ``wire_only``: no shared memory, everything over the UART;
+    ``pes``: how many PEs the machine has at least.
     """
 
     l0gptsz: int = 30
     wire_only: bool = False
     timeout_scale: float = 1.0
+    pes: int = 1
 
 
 def log_directory(path: Path) -> None:

@@ -104,7 +104,11 @@ def command_problems(readme: str, ci: str, tox: str) -> list[str]:
         name.strip() for name in re.split(r"[,\n]", ini.get("tox", "env_list", fallback=""))
     }
     problems += [f"tox.ini: {name} is not in env_list" for name in sorted(absent)]
-    for name, command in (("testenv", "pytest"), ("testenv:qemu11", "pytest suites/")):
+    for name, command in (
+        ("testenv", "pytest"),
+        ("testenv:qemu11", "pytest suites/ --qemu qemu"),
+        ("testenv:qemu10", "pytest suites/ --qemu qemu10"),
+    ):
         if not f"{ini.get(name, 'commands', fallback='').strip()} ".startswith(f"{command} "):
             problems.append(f"tox.ini: [{name}] does not run {command!r}")
     if job.split()[0] != ".venv/bin/pytest" or "suites/" not in job.split():

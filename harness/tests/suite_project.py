@@ -34,6 +34,7 @@ title = "One rule"
 PRELUDE = """
 import os
 import signal
+import time
 import pytest
 from pathlib import Path
 from harness.judge.scene import Scene, TableWrite

@@ -125,8 +125,16 @@ def test_a_flood_is_bounded(bad_run: Run, pytester: pytest.Pytester) -> None:
 
 
 KILLED = """
+def states(pid):
+    stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return {stat.rpartition(")")[2].split()[0] for stat in stats}
+
 def kill(check, name):
-    os.kill(check.session.target.pid, getattr(signal, name))
+    pid = check.session.target.pid
+    os.kill(pid, getattr(signal, name))
+    # A thread that is running on the other core stops when the signal reaches it, not before.
+    while name == "SIGSTOP" and states(pid) != {"T"}:
+        time.sleep(0.001)
 
 @rule
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGSTOP"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import images
 from harness.cli import images as command
 
 Command = Callable[..., int]
@@ -58,10 +60,37 @@ def test_provide_and_path(realmcheck: Command, own_qemu: Path, capsys: pytest.Ca
     assert capsys.readouterr().out == f"{own_qemu}\n"
 
 
+def test_path_with_argv_is_a_command_that_starts(
+    realmcheck: Command, own_qemu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    spaced = own_qemu.rename(tmp_path / "own qemu")
+    monkeypatch.setenv("REALMCHECK_QEMU", str(spaced))
+    assert realmcheck("path", "qemu", "--argv") == 0
+    line = capsys.readouterr().out
+    assert line == f"'{spaced}'\n"
+    done = subprocess.run(f"{line.strip()} --version", shell=True, capture_output=True, text=True, check=True)
+    assert done.stdout == "QEMU emulator version 11.2.0\n"
+    assert realmcheck("path", "qemu", "--argv", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "qemu", "path": str(spaced), "argv": [str(spaced)]}
+
+
+def test_data_has_no_argv(
+    realmcheck: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = images.Image(name="probe-root", kind="probe", path=tmp_path, origin="built")
+    monkeypatch.setattr(images, "find", lambda name: data)
+    assert realmcheck("path", "probe-root", "--argv") == 3
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    assert "image probe-root is no program of this machine; leave --argv out" in captured.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("provide", "qemu"), "not in the cache and the network is not to be used"),
+        (("path", "qemu10", "--argv"), "not there yet; run 'realmcheck images provide qemu10'"),
         (("path", "qemu10"), "not there yet; run 'realmcheck images provide qemu10'"),
         (("provide", "nothing"), "there is no image 'nothing'"),
         (("clean", "nothing"), "there is no image 'nothing'"),

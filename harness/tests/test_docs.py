@@ -219,7 +219,10 @@ env_list = py311, lint, docs
 commands = pytest {posargs}
 
 [testenv:qemu11]
-commands = pytest suites/ {posargs}
+commands = pytest suites/ --qemu qemu {posargs}
+
+[testenv:qemu10]
+commands = pytest suites/ --qemu qemu10 {posargs}
 """
 
 
@@ -244,7 +247,8 @@ def test_equal_commands_are_no_problem() -> None:
         (_README.replace("suites/", "refmodel/"), _CI.replace("suites/", "refmodel/"), _TOX, "the main job is not"),
         (_README, _CI, _TOX.replace(", docs", ""), "docs is not in env_list"),
         (_README, _CI, _TOX.replace("pytest {posargs}", "true"), "[testenv] does not run 'pytest'"),
-        (_README, _CI, _TOX.replace("suites/", "harness/"), "[testenv:qemu11] does not run 'pytest suites/'"),
+        (_README, _CI, _TOX.replace("qemu qemu ", "qemu mine "), "[testenv:qemu11] does not run 'pytest suites/ --"),
+        (_README, _CI, _TOX.replace("suites/ --qemu qemu10", "harness/"), "[testenv:qemu10] does not run 'pytest s"),
     ],
 )
 def test_differing_commands_are_found(readme: str, ci: str, tox: str, wrong: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -342,3 +343,12 @@ def test_windows_are_there_again_after_a_power_cycle(session: Session, machine: 
     assert (len(tally.lost), tally.failed) == (1, 0)
     # PPS is 1 TB in this scene: above it Non-secure passes the check, and meets nothing.
     assert tally.rule(Rule.ABOVE_PPS_NON_SECURE).judged == 1
+
+
+def test_data_that_is_not_compared_is_no_evidence_of_an_effect(session: Session) -> None:
+    """On a machine whose spaces do not share storage, data is compared in the Root space alone."""
+    session.calibration = replace(session.calibration, aliased=False)
+    tally = judged(session, *(session.stimulus(Kind.LOAD, ANY, pas) for pas in World))
+    assert tally.failed == 0
+    assert tally.rule(Rule.GPI_ANY).judged == len(World)
+    assert tally.rule(Rule.PERMITTED_ACCESS_EFFECT).judged == 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import pytest
 
 from harness.errors import TargetLostError
@@ -222,3 +225,22 @@ def test_sessions(check):
 """
     run_suite(pytester, suite)
     assert verdicts(pytester.path) == ["PASS", "INCONCLUSIVE", "PASS", "PASS"]
+
+
+@pytest.mark.parametrize(("name", "wrong", "right"), [("rme", 7, 1), ("FEAT_SEL2", False, True)])
+def test_a_feature_that_the_id_registers_deny_is_an_error_not_a_skip(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str, wrong: int, right: int
+) -> None:
+    start = ModelTarget.power_on
+    for declared, status, seen in ((wrong, 1, "INCONCLUSIVE"), (right, 0, "PASS")):
+
+        def declaring(target: ModelTarget, value: int = declared) -> None:
+            start(target)
+            monkeypatch.setattr(target, "_info", replace(target.info, features={name: value}))
+
+        monkeypatch.setattr(ModelTarget, "power_on", declaring)
+        got, terminal = run_suite(pytester, GOOD)
+        assert got == status and set(verdicts(pytester.path)) == {seen}
+        said = f"declares {name} as {wrong!r}, its ID registers report {right!r}; correct the target's declaration"
+        assert (said in terminal) is (declared == wrong)
+        shutil.rmtree(pytester.path / "suites")

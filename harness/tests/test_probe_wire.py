@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.probe.wire import CHUNK, LINE_LIMIT, BadFrame, Frame, FrameReader, decode, encode
+from harness.probe.wire import CHUNK, LINE_LIMIT, BadFrame, Frame, FrameReader, decode, encode, readable
 from harness.probe.wire_client import runs
 
 frames = st.builds(
@@ -87,3 +87,28 @@ def test_runs_say_the_same_bytes(pieces: list[bytes]) -> None:
 @pytest.mark.parametrize(("size", "count"), [(4096, 1), (4100, 2)])
 def test_an_empty_table_is_one_fill(size: int, count: int) -> None:
     assert len(list(runs(bytes(size)))) == count
+
+
+def line(frame: Frame) -> str:
+    return encode(frame, b"!").decode("ascii").rstrip("\n")
+
+
+def test_a_frame_is_shown_for_people() -> None:
+    assert readable(line(Frame(0, "BANNER", b"protocol=1 el=3"))) == "!00 BANNER protocol=1 el=3"
+    assert readable(line(Frame(0, "FATAL", b"a\0b"))) == "!00 FATAL a?b"
+    assert readable(line(Frame(7, "READ", b"\x0a\x0b"))) == "!07 READ 0a0b"
+    assert readable(line(Frame(7, "WRITE"))) == "!07 WRITE"
+
+
+def test_a_long_line_is_shown_short() -> None:
+    banner = b"protocol=1 " + b"x" * 500
+    shown = readable(line(Frame(0, "BANNER", banner)))
+    assert shown.startswith("!00 BANNER protocol=1 xxx") and shown.endswith("x... (511 bytes)") and len(shown) < 160
+    assert readable(line(Frame(9, "READ", bytes(CHUNK)))).endswith("00... (1024 bytes)")
+    assert readable("x" * 1000) == "x" * 120 + "... (1000 characters)"
+
+
+def test_what_is_no_frame_is_shown_as_it_is() -> None:
+    damaged = line(Frame(0, "BANNER", b"text"))[:-1] + "x"
+    for text in ("", "!", "Booting ...", damaged, "!00 BANNER \ufffd"):
+        assert readable(text) == text

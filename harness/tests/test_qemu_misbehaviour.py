@@ -78,6 +78,18 @@ def test_the_console_log_has_what_was_said(fake: MakeFake) -> None:
     assert target.console_tail() == ("Some other firmware 1.0",)
 
 
+def test_frames_on_the_console_are_shown_as_text(fake: MakeFake) -> None:
+    target = fake("fatal", scale=0.04, boot=250.0)
+    target.power_on()
+    with pytest.raises(TargetLostError) as caught:
+        target.read_memory(0x8000_0000, 16)
+    target.power_off()
+    for tail in (caught.value.evidence.tail, target.console_tail()):
+        assert tail[0].startswith("!00 BANNER protocol=1 personality=root record=1 el=3 ")
+        assert tail[1] == "!00 FATAL ESR_EL3=96000021 ELR_EL3=40200000"
+    assert (target.log_directory / "uart0.log").read_bytes().startswith(b"!00 BANNER 009b 70726f746f636f6c")
+
+
 @pytest.mark.parametrize(
     ("behaviour", "error", "message"),
     [

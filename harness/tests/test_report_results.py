@@ -67,6 +67,17 @@ def test_the_last_target_line_wins(tmp_path: Path) -> None:
     assert target.features == {"FEAT_RME": "present", "GPT": "2", "FEAT_MEC": "absent"}
 
 
+def test_features_that_rules_cite_come_from_the_id_registers() -> None:
+    registers = {"ID_AA64PFR0_EL1": 2 << 52, "ID_AA64MMFR0_EL1": 6, "ID_AA64ISAR0_EL1": 0}
+    info = TargetInfo(
+        name="qemu", kind="qemu", version="10.0", self_test=False, id_registers=registers, features={"l0gptsz": 30},
+        layout=Layout(probe=(), tables=Window(base=0, size=1), test=()),
+    )  # fmt: skip
+    features = TargetRecord.of(info).features
+    wanted = {"FEAT_RME_GPC2": "present", "FEAT_RME_GPC3": "absent", "FEAT_LSE": "absent", "l0gptsz": "30"}
+    assert {name: features[name] for name in wanted} == wanted
+
+
 def test_every_line_is_on_disk_at_once_and_survives_sigkill(tmp_path: Path) -> None:
     script = f"""
 import os, signal

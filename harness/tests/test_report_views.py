@@ -208,6 +208,7 @@ def test_junit_counts_what_the_results_say(tmp_path: Path) -> None:
     failure = suite.find(".//failure")
     assert failure is not None and failure.text is not None
     assert "reproduce: pytest suites/gpt --case case-0" in failure.text
+    assert "standalone: realmcheck repro RESULTS_DIR:" in failure.text
     assert "waiver qemu-1 covers 1" in (suite.findtext(".//system-out") or "")
 
 

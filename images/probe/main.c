@@ -30,6 +30,7 @@ void fatal_report(uint64_t esr, uint64_t elr, uint64_t far)
     length = text_pair(text, sizeof(text), length, "pe", survival->pe);
     uart_text("\r\n");
     wire_send(0, "FATAL", text, length);
+    standalone_fatal();
     pes_lost();
 }
 
@@ -119,7 +120,12 @@ int main(void)
     pes_start();
     struct mailbox *box = mailbox();
     *box = (struct mailbox){.magic = MAILBOX_MAGIC, .version = RECORD_VERSION};
-    announce();
+    if (!standalone()) {
+        announce();
+    }
     __asm__ volatile("msr daifclr, #4"); /* SError is recorded like any other exception */
+    if (standalone()) {
+        standalone_run();
+    }
     serve();
 }

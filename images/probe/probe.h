@@ -125,6 +125,11 @@ void wire_send(uint8_t sequence, const char *command, const void *payload, size_
 size_t banner_text(char *out, size_t room);
 size_t text_pair(char *out, size_t room, size_t at, const char *key, uint64_t value);
 
+/* standalone.c: a case in the image itself. */
+bool standalone(void);
+void standalone_fatal(void); /* leaves with "could not tell" where there is a case */
+__attribute__((noreturn)) void standalone_run(void);
+
 /* main.c */
 void el3_init(void);
 void survival_init(const void *stack_top);

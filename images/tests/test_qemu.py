@@ -35,6 +35,15 @@ def test_another_image_may_stand_in_by_its_name(fake_tool: FakeTool, monkeypatch
     assert images.find("qemu") == images.provide("qemu") == images.provide("qemu10")
 
 
+def test_its_own_name_means_the_image_itself(fake_tool: FakeTool, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = fake_qemu(fake_tool, "9.2.0")
+    monkeypatch.setenv("REALMCHECK_QEMU", str(own))
+    with pytest.raises(ImageError, match="image qemu is not in the cache"):
+        images.provide("qemu", override="qemu", offline=True)
+    monkeypatch.setenv("REALMCHECK_QEMU", "qemu")
+    assert images.find("qemu") is None
+
+
 def test_an_image_of_another_kind_does_not_stand_in() -> None:
     with pytest.raises(ImageError, match="compiler: does not exist"):
         images.provide("qemu", override="compiler")
@@ -101,3 +110,10 @@ def test_debians_qemu_starts_an_rme_machine(name: str, minimum: tuple[int, ...])
     )
     assert result.returncode == 0, result.stderr
     assert ".".join(map(str, image.version)) in result.stdout
+
+
+def test_images_that_name_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALMCHECK_QEMU", "qemu10")
+    monkeypatch.setenv("REALMCHECK_QEMU10", "qemu")
+    with pytest.raises(images.ImageError, match="qemu10 is to be qemu; let REALMCHECK_QEMU10"):
+        images.find("qemu")

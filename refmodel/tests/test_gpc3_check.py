@@ -303,6 +303,15 @@ def test_declared_features_that_the_id_registers_contradict() -> None:
     )
 
 
+@pytest.mark.parametrize("rme", range(4))
+def test_features_by_name(rme: int) -> None:
+    """Each value of ID_AA64PFR0_EL1.RME adds a feature."""
+    named = Features(rme=rme, sel2=False, doublefault2=True).named
+    rme_features = [named["FEAT_RME"], named["FEAT_RME_GPC2"], named["FEAT_RME_GPC3"]]
+    assert rme_features == [True] * rme + [False] * (3 - rme)
+    assert (named["FEAT_SEL2"], named["FEAT_DoubleFault2"], named["FEAT_VHE"]) == (False, True, True)
+
+
 @pytest.mark.parametrize(("pps", "pps3", "field"), [(46, 1, 0b000), (47, 1, 0b001), (56, 0, 0b111), (48, 0, 0b101)])
 def test_tables_for_the_sizes_of_gpc3(pps: int, pps3: int, field: int) -> None:
     """The builder's registers, and a level 0 table at 1 << 52 behind them."""

@@ -52,6 +52,13 @@ def test_reserved_gpi_of_a_neighbour(check: Check) -> None:
     check.run(Scene.of("reserved GPI of a neighbour", made), [check.session.stimulus(Kind.LOAD, LOW, World.ROOT)])
 
 
+@pytest.mark.rule("GPC-007")
+def test_access_above_pps(check: Check) -> None:
+    """An access above the protected size is a granule protection fault, not a GPT address size fault."""
+    made = with_table(check, pps=36)
+    check.run(Scene.of("access above PPS", made), [check.session.stimulus(Kind.LOAD, 1 << 36, World.SECURE)])
+
+
 @pytest.mark.rule("GPC-010", "GPC-080")
 @pytest.mark.parametrize("l0gptsz", [36])
 def test_single_level_0_entry(check: Check, l0gptsz: int) -> None:

@@ -1,0 +1,72 @@
+"""``realmcheck repro CASE -o DIR``: a case as a state file, a standalone ELF, a script and the expected syndrome."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import tempfile
+from pathlib import Path
+
+from harness.cli.probe import add_target_options, factory_of, verdict_line
+from harness.state import State, read_state
+from harness.state.bundle import run_script, write_bundle
+from harness.state.capture import capture
+from harness.state.replay import Outcome, Player, Replay, player
+from harness.state.shrink import shrink
+from harness.targets.factory import TargetFactory
+
+_CASE = "RESULTS_DIR, RESULTS_DIR:TEST, RESULTS_DIR:BATCH/INDEX (the line 'standalone' of a failure), or a state file"
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command ``repro``."""
+    text = "exit status: 0 the case shows again what it showed, 1 it shows something else, 2 could not tell, 3 misuse"
+    parser = subparsers.add_parser("repro", help="make a standalone reproducer of a case", epilog=text)
+    parser.add_argument("case", metavar="CASE", help=_CASE)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where to write")
+    parser.add_argument("--keep", action="store_true", help="write the state as it is, not made smaller")
+    add_target_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out."""
+    state = read_state(Path(args.case)) if Path(args.case).is_file() else capture(args.case)
+    factory = factory_of(args)
+    with tempfile.TemporaryDirectory(prefix="realmcheck-") as logs, player(factory, state.needs, Path(logs)) as on:
+        return _make(args, state, factory, on)
+
+
+def _make(args: argparse.Namespace, state: State, factory: TargetFactory, on: Player) -> int:
+    seen = on.play(state)
+    info = on.session.target.info
+    before = state
+    if not args.keep:
+        state, seen = shrink(on, state, seen)
+    bundle = write_bundle(args.output, on, state, seen, factory.probe_elf)
+    print(verdict_line(f"{info.name} {info.version}", seen))
+    print(f"records: {len(before.records)} -> {len(state.records)}, memory: {_bytes(before)} -> {_bytes(state)} bytes")
+    for path in bundle.files:
+        print(path)
+    if not bundle.elf:
+        print(f"no standalone ELF: {info.name} runs no probe firmware; use --target=qemu")
+        return _status(before, seen, seen.outcome)
+    ran = run_script(bundle, factory.qemu_argv)
+    print(f"run it: QEMU={shlex.quote(shlex.join(factory.qemu_argv))} {bundle.directory / 'run.sh'}")
+    print(f"run here: exit status {int(ran)}")
+    return _status(before, seen, ran)
+
+
+def _bytes(state: State) -> int:
+    return sum(len(block.data) for block in state.memory)
+
+
+def _status(before: State, seen: Replay, ran: Outcome) -> int:
+    """2 when it cannot be told, 1 when the ELF or the run shows something else than what the case is about."""
+    if Outcome.CANNOT_TELL in (seen.outcome, ran):
+        return Outcome.CANNOT_TELL
+    origin = before.origin
+    known = Outcome.DEVIATES if origin.rules else Outcome.PERMITTED
+    # A state that a person wrote has no history: then it is enough that the image shows the same.
+    wanted = known if origin.target else seen.outcome
+    return int(not seen.outcome == ran == wanted)

@@ -1,0 +1,41 @@
+"""The command that runs one test again as it was run: same target, stimuli, transport and images."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from typing import Protocol
+
+import images
+
+_IMAGES = {"qemu": "qemu", "probe": "probe-root"}
+"""Option of pytest to the image in ``images/catalogue.toml`` that it replaces."""
+
+
+class Options(Protocol):
+    """The options of pytest that change what a test does or meets; ``harness/plugin.py`` explains them."""
+
+    target: str
+    scale: str
+    wire_only: bool
+    timeout_scale: float
+    qemu: str
+    probe: str
+
+
+def command(test: str, options: Options, seed: int, environment: Mapping[str, str] = os.environ) -> str:
+    """The command line for ``test`` (a pytest node id), quoted for a shell.
+
+    Target, seed and scale are always named, other options where they are not the default.  An image that an environment
+    variable names is named by its option, so that the command means the same in another shell.
+    """
+    words = ["pytest", test, f"--target={options.target}", f"--seed={seed}", f"--scale={options.scale}"]
+    words += ["--wire-only"] if options.wire_only else []
+    words += [f"--timeout-scale={options.timeout_scale:g}"] if options.timeout_scale != 1 else []
+    if options.target == "qemu":
+        variables = {spec.name: spec.environment for spec in images.list_images()}
+        for option, image in _IMAGES.items():
+            chosen = getattr(options, option) or environment.get(variables[image], "")
+            words += [f"--{option}={chosen}"] if chosen else []
+    return shlex.join(words)

@@ -1,0 +1,44 @@
+"""The command in "reproduce:" names what the run was given, and nothing that is the default."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from harness import reproduce
+
+TEST = "suites/gpt/test_gpi.py::test_matrix[block-PGS_4KB]"
+
+
+def command(environment: dict[str, str] | None = None, **changes: str | bool | float) -> str:
+    default = {"target": "qemu", "scale": "default", "wire_only": False, "timeout_scale": 1.0, "qemu": "", "probe": ""}
+    return reproduce.command(TEST, argparse.Namespace(**(default | changes)), 7, environment or {})
+
+
+def test_defaults_are_left_out() -> None:
+    assert command() == f"pytest '{TEST}' --target=qemu --seed=7 --scale=default"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"wire_only": True}, "--wire-only"),
+        ({"timeout_scale": 2.5}, "--timeout-scale=2.5"),
+        ({"qemu": "qemu10"}, "--qemu=qemu10"),
+        ({"qemu": "/my qemu"}, "'--qemu=/my qemu'"),
+        ({"probe": "probe.elf", "wire_only": True}, "--wire-only --probe=probe.elf"),
+    ],
+)
+def test_other_options_are_named(changes: dict[str, str | bool | float], words: str) -> None:
+    assert command(None, **changes) == f"{command()} {words}"
+
+
+def test_images_of_the_environment_are_named_by_options() -> None:
+    chosen = {"REALMCHECK_QEMU": "qemu10", "REALMCHECK_PROBE": "probe.elf"}
+    assert command(chosen) == f"{command()} --qemu=qemu10 --probe=probe.elf"
+    assert command(chosen, qemu="mine") == f"{command()} --qemu=mine --probe=probe.elf"
+
+
+def test_a_self_test_has_no_images() -> None:
+    assert command({"REALMCHECK_QEMU": "qemu10"}, target="model", qemu="mine") == command(target="model")
