@@ -86,10 +86,6 @@ def test_what_cannot_be_judged_is_run_and_said(player: Player, made: State, why:
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (
-            state(needs=Needs(features=("FEAT_RME", "FEAT_RME_GPC3"))),
-            "needs FEAT_RME_GPC3, which model .* does not have",
-        ),
         (state(memory=(MemoryBlock(pa=0x4800_0000, data=bytes(8)),)), "memory at 0x48000000 is not memory that model"),
         (state(memory=(MemoryBlock(pa=0x3000, data=bytes(8)),)), "move it into 0x50000000 to 0x7fffffff"),
     ],
@@ -100,6 +96,16 @@ def test_what_the_target_lacks_is_refused_before_anything_runs(
     before = target.batches
     with pytest.raises(MisuseError, match=message):
         player.play(made)
+    assert target.batches == before
+
+
+def test_a_feature_that_the_target_lacks_is_refused_before_anything_runs(
+    player: Player, target: FalsifiedTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(player.session, "features", replace(player.session.features, rme=2))
+    before = target.batches
+    with pytest.raises(MisuseError, match=r"needs FEAT_RME_GPC3, which model .* does not have"):
+        player.play(state(needs=Needs(features=("FEAT_RME", "FEAT_RME_GPC3"))))
     assert target.batches == before
 
 
