@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -105,6 +106,8 @@ def start(project: Path, *arguments: str, limit: int | None = None) -> subproces
     """Start pytest on the project; ``limit``: bytes that any file it writes may have."""
 
     def confine() -> None:
+        # A job that a shell started in the background ignores SIGINT, and so does what it starts.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
