@@ -63,7 +63,7 @@ def GPCRegistersConsistent(gpc: GPCState, observe: Observer = unobserved) -> boo
             gpc.features.pamax,
         )
         return False
-    if DecodePPS(gpccr) in PPS_OF_GPC3:
+    if (gpccr.PPS3 or gpccr.PPS == 0b111) and DecodePPS(gpccr) in PPS_OF_GPC3:
         observe(Rule.PPS_56_BITS, "{} bits are protected, an encoding of FEAT_RME_GPC3", DecodePPS(gpccr))
     if gpccr.PGS == 0b11:
         observe(Rule.PGS_RESERVED, "GPCCR_EL3.PGS=0b11 is reserved")

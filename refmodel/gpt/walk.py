@@ -90,7 +90,8 @@ def GPTWalk(
     match Slice(level_0_entry, 3, 0):
         case type_ if type_ == GPT_Block:
             gpf, result, rule = DecodeGPTBlock(gpc, pgs, level_0_entry)
-            _observe_nso(gpc, rule, Slice(level_0_entry, 7, 4), observe)
+            if result is None:
+                _observe_nso(gpc, rule, Slice(level_0_entry, 7, 4), observe)
             observe(rule, "Block descriptor: {}", gpf.value if result is None else result)
             return GPCFault(gpf, 0), result
         case type_ if type_ == GPT_Table:
@@ -112,11 +113,13 @@ def GPTWalk(
     match Slice(level_1_entry, 3, 0):
         case type_ if type_ == GPT_Contig:
             gpf, result, rule = DecodeGPTContiguous(gpc, pgs, level_1_entry)
-            _observe_nso(gpc, rule, Slice(level_1_entry, 7, 4), observe)
+            if result is None:
+                _observe_nso(gpc, rule, Slice(level_1_entry, 7, 4), observe)
         case _:
             granule = GPIIndex(gpc.gpccr, pa)
             gpf, result, rule = DecodeGPTGranules(gpc, pgs, granule, level_1_entry)
-            _observe_nso(gpc, rule, Slice(level_1_entry, granule * 4 + 3, granule * 4), observe)
+            if result is None:
+                _observe_nso(gpc, rule, Slice(level_1_entry, granule * 4 + 3, granule * 4), observe)
     observe(
         rule,
         "level 1 entry [{}] at {:#x} = {:#x}: {}",
