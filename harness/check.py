@@ -52,6 +52,12 @@ class Check:
         """A calibration in this run showed that the target cannot show what ``rule`` is about."""
         self.tally.not_observable[rule] = reason
 
+    def applies(self, feature: str, present: bool) -> bool:
+        """Whether the target has a feature that its ID registers report; without it no cited rule applies."""
+        if not present:
+            self.tally.not_applicable = f"the ID registers report no {feature}"
+        return present
+
     def results(self, problem: str = "") -> list[CheckResult]:
         """The result lines; ``problem`` says why the evidence is incomplete, if it is."""
         failing = [rule for rule, tally in self.tally.rules.items() if tally.failed or tally.waived]
@@ -108,6 +114,8 @@ class Check:
             return Verdict.FAIL, problem
         if problem:
             return Verdict.INCONCLUSIVE, problem
+        if self.tally.not_applicable:
+            return Verdict.NOT_APPLICABLE, self.tally.not_applicable
         if rule in self.tally.not_observable:
             return Verdict.NOT_OBSERVABLE, self.tally.not_observable[rule]
         if self.tally.unjudged and rule is not Rule.AVAILABILITY:

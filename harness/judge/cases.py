@@ -23,11 +23,6 @@ class Circumstances:
     console: Callable[[], tuple[str, ...]] = tuple
 
 
-def scene_lines(scene: Scene, stimulus: Stimulus) -> dict[str, str]:
-    """The stimulus with the registers it ran under, for a person."""
-    return {"scene": scene.title, **stimulus.describe(), "GPCCR_EL3": str(scene.gpccr), "GPTBR_EL3": str(scene.gptbr)}
-
-
 def deviation(
     scene: Scene,
     stimulus: Stimulus,
@@ -47,7 +42,7 @@ def deviation(
         title=signature,
         signature=signature,
         rules=rules,
-        stimulus=scene_lines(scene, stimulus),
+        stimulus=scene.describe(stimulus),
         expected=tuple(compare.report_permitted(alternative) for alternative in permitted.alternatives),
         observed=compare.report_observed(result),
         walk=tuple(map(str, permitted.steps)),
@@ -79,7 +74,7 @@ def wrong_data(
         title=signature,
         signature=signature,
         rules=(rule,),
-        stimulus=scene_lines(scene, stimulus),
+        stimulus=scene.describe(stimulus),
         expected=(ReportOutcome(fields=expected),),
         observed=ReportOutcome(fields=observed),
         stage=around.stage,

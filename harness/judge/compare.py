@@ -12,15 +12,24 @@ from harness.judge.stimulus import Stimulus
 from harness.probe.records import Result
 from harness.report.records import Outcome as ReportOutcome
 from refmodel.bits import Slice
-from refmodel.faults import EC_DATA_ABORT_SAME, EC_GPC, EC_INSTRUCTION_ABORT_SAME, EC_SERROR
+from refmodel.faults import (
+    EC_DATA_ABORT_LOWER,
+    EC_DATA_ABORT_SAME,
+    EC_GPC,
+    EC_INSTRUCTION_ABORT_LOWER,
+    EC_INSTRUCTION_ABORT_SAME,
+    EC_SERROR,
+)
 from refmodel.outcomes import AccessPerformed, Alternative, ExceptionTaken
-from refmodel.pas import DecodePASpace
+from refmodel.pas import EL, DecodePASpace
 from refmodel.rules import Rule
 
 _EC_NAMES = {
     EC_GPC: "Granule Protection Check",
     EC_DATA_ABORT_SAME: "Data Abort, same EL",
     EC_INSTRUCTION_ABORT_SAME: "Instruction Abort, same EL",
+    EC_DATA_ABORT_LOWER: "Data Abort, lower EL",
+    EC_INSTRUCTION_ABORT_LOWER: "Instruction Abort, lower EL",
     EC_SERROR: "SError",
 }
 _GPCSC = {0b0000: "GPT address size fault", 0b0010: "GPT walk fault", 0b0110: "granule protection fault",
@@ -71,11 +80,15 @@ def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[M
         found.append(Mismatch("GPCSC", Rule.GPCSC, _gpcsc_differs(syndrome.iss, observed_iss)))
         # The rest of the ISS is compared all the same.
         observed_iss = observed_iss & ~_GPCSC_MASK | syndrome.iss & _GPCSC_MASK
-    if (observed_iss ^ syndrome.iss) & syndrome.iss_known:
+    permitted_fsc, observed_fsc = Slice(syndrome.iss, 5, 0), Slice(observed_iss, 5, 0)
+    if (permitted_fsc == _FSC_SYNC_EXTERNAL) != (observed_fsc == _FSC_SYNC_EXTERNAL):
+        # An external abort means that the check let the access through: no matter of how a fault is reported.
+        differs("FSC", None, permitted_fsc, observed_fsc)
+    elif (observed_iss ^ syndrome.iss) & syndrome.iss_known:
         differs("ISS", Rule.ISS, syndrome.iss & syndrome.iss_known, observed_iss & syndrome.iss_known)
     differs("ISS2", Rule.ISS, 0, result.esr >> 32)
     if outcome.far is not None and result.far != outcome.far:
-        found.append(Mismatch("FAR", Rule.FAR, _far_differs(outcome.far, result.far)))
+        found.append(Mismatch("FAR", Rule.FAR, _far_differs(syndrome.el, outcome.far, result.far)))
     if outcome.mfar is not None and result.mfar != outcome.mfar:
         found.append(Mismatch("MFAR", Rule.MFAR, _mfar_differs(outcome, outcome.mfar, result.mfar)))
     return found
@@ -95,8 +108,8 @@ def _gpcsc_differs(permitted: int, observed: int) -> str:
     return f"GPCSC ({where}): permitted {words(permitted)}, observed {words(observed)}"
 
 
-def _far_differs(permitted: int, observed: int) -> str:
-    return "FAR_EL3 is " + ("the address's page only" if observed == permitted & ~_OFFSET else "another address")
+def _far_differs(el: EL, permitted: int, observed: int) -> str:
+    return f"FAR_{el.name} is " + ("the address's page only" if observed == permitted & ~_OFFSET else "another address")
 
 
 def _mfar_differs(outcome: ExceptionTaken, permitted: int, observed: int) -> str:
@@ -111,6 +124,7 @@ def _mfar_differs(outcome: ExceptionTaken, permitted: int, observed: int) -> str
 
 
 _GPF_GPCSC = 0b0110
+_FSC_SYNC_EXTERNAL = 0b010000
 _GPCSC_MASK = 0b111111 << 14
 _OFFSET = 0xFFF
 _FSC_WALK = 0b100100
@@ -161,14 +175,14 @@ def _shape_of(result: Result) -> str:
 
 
 def decode_esr(esr: int) -> str:
-    """An ESR_EL3 value in words, for the exception classes that the granule protection check can lead to."""
+    """An ESR_ELx value in words, for the exception classes that the granule protection check can lead to."""
     ec, iss = Slice(esr, 31, 26), esr & _ISS_MASK
     parts = [_EC_NAMES.get(ec, f"EC {ec:#04x}")]
     if ec == EC_GPC:
         kind = _GPCSC.get(Slice(iss, 19, 15), f"GPCSC {Slice(iss, 19, 14):#08b}")
         parts.append(f"{kind}, level {Slice(iss, 14, 14)}")
         parts += ["on a fetch"] * Slice(iss, 20, 20) + ["on a stage 2 walk"] * Slice(iss, 21, 21)
-    if ec in (EC_GPC, EC_DATA_ABORT_SAME, EC_INSTRUCTION_ABORT_SAME):
+    if ec in _EC_NAMES and ec != EC_SERROR:
         parts.append(_fsc_words(Slice(iss, 5, 0)))
         parts.append("write" if Slice(iss, 6, 6) else "not a write")
     return "; ".join(parts)
@@ -198,12 +212,13 @@ def report_permitted(alternative: Alternative) -> ReportOutcome:
         return ReportOutcome(fields={"exception": "none"}, reasons=reasons)
     syndrome = outcome.syndrome
     esr = syndrome.ec << 26 | syndrome.il << 25 | syndrome.iss
-    fields = {"taken to": syndrome.el.name, "vector": f"{syndrome.vector:#x}", "ESR_EL3": f"{esr:#x}"}
-    decoded = {"ESR_EL3": decode_esr(esr)}
+    esr_elx, far_elx = f"ESR_{syndrome.el.name}", f"FAR_{syndrome.el.name}"
+    fields = {"taken to": syndrome.el.name, "vector": f"{syndrome.vector:#x}", esr_elx: f"{esr:#x}"}
+    decoded = {esr_elx: decode_esr(esr)}
     unknown = ~syndrome.iss_known & _ISS_MASK
     if unknown:
-        decoded["ESR_EL3"] += f"; ISS bits {unknown:#x} not compared"
-    fields["FAR_EL3"] = "not compared" if outcome.far is None else f"{outcome.far:#x}"
+        decoded[esr_elx] += f"; ISS bits {unknown:#x} not compared"
+    fields[far_elx] = "not compared" if outcome.far is None else f"{outcome.far:#x}"
     fields["MFAR_EL3"] = "not compared" if outcome.mfar is None else f"{outcome.mfar:#x}"
     if outcome.mfar is not None:
         decoded["MFAR_EL3"] = decode_mfar(outcome.mfar)
@@ -218,12 +233,13 @@ def report_observed(result: Result) -> ReportOutcome:
     fields = {
         "taken to": f"EL{result.target_el}",
         "vector": f"{result.vector:#x}",
-        "ESR_EL3": f"{result.esr:#x}",
-        "FAR_EL3": f"{result.far:#x}",
+        f"ESR_EL{result.target_el}": f"{result.esr:#x}",
+        f"FAR_EL{result.target_el}": f"{result.far:#x}",
         "MFAR_EL3": f"{result.mfar:#x}",
     }
     if result.taken > 1:
         fields["exceptions"] = str(result.taken)
     return ReportOutcome(
-        fields=fields, decoded={"ESR_EL3": decode_esr(result.esr), "MFAR_EL3": decode_mfar(result.mfar)}
+        fields=fields,
+        decoded={f"ESR_EL{result.target_el}": decode_esr(result.esr), "MFAR_EL3": decode_mfar(result.mfar)},
     )

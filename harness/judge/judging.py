@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.errors import TargetProtocolError
@@ -20,7 +20,7 @@ from refmodel.faults import EC_GPC, EC_SERROR
 from refmodel.gpt.cache import PossibleGPT
 from refmodel.gpt.types import GPCState
 from refmodel.memory import RegionKind
-from refmodel.outcomes import Alternative
+from refmodel.outcomes import Alternative, Permitted
 from refmodel.pas import PASpace
 from refmodel.rules import Rule
 
@@ -102,8 +102,12 @@ class BatchJudge:
                 self._under(item, result, index)
             else:
                 self._follow(item, result, index)
-        self._tally.stimuli += sum(not isinstance(item, TableWrite | Invalidate) for item in items)
-        for expectation in self._expectations.drain():
+        self._close(sum(not isinstance(item, TableWrite | Invalidate) for item in items), self._expectations.drain())
+
+    def _close(self, stimuli: int, expectations: Iterable[Expectation]) -> None:
+        """Count what was judged, and look at the memory that stores were aimed at."""
+        self._tally.stimuli += stimuli
+        for expectation in expectations:
             self._count(expectation)
         for (rules, weak), hits in self._hits.items():
             self._tally.count(rules, hits, weak=weak)
@@ -127,6 +131,10 @@ class BatchJudge:
                     exception.hits += 1
                     return
         self._deviates(stimulus, result, expectation, gpt, index)
+
+    def _permitted(self, stimulus: Stimulus, gpt: PossibleGPT, *, trace: bool = False) -> Permitted:
+        """The permitted set, computed from scratch."""
+        return PermittedOutcomes(self._bench.pe, gpt, stimulus.va, stimulus.kind.access, trace=trace)
 
     def _is_ram(self, pa: int) -> bool:
         return self._bench.pe.memory.map.lookup_any(pa) is RegionKind.RAM
@@ -157,7 +165,8 @@ class BatchJudge:
         """A stimulus under its own registers: the former ones may answer for what was cached before the change."""
         gpt = PossibleGPT(self._gpt.gpc, self._bench.pe.memory)
         gpt.stale = () if item.flags & RecordFlag.TLBI_BEFORE else self._gpt.stale
-        gpc = GPCState(item.gpccr or gpt.gpc.gpccr, item.gptbr or gpt.gpc.gptbr, gpt.gpc.features)
+        now = gpt.gpc
+        gpc = GPCState(item.gpccr or now.gpccr, item.gptbr or now.gptbr, now.features, item.gpcbw or now.gpcbw)
         gpt.set_registers(gpc)
         page = item.stimulus.pa >> _PAGE_BITS
         if item.flags & RecordFlag.TLBI_AFTER_REGS:
@@ -166,7 +175,7 @@ class BatchJudge:
             gpt.untouched = frozenset((space, page) for space in PASpace)
         # The probe invalidates when it has put the registers back.
         self._pages.clear()
-        permitted = PermittedOutcomes(self._bench.pe, gpt, item.stimulus.va, item.stimulus.kind.access)
+        permitted = self._permitted(item.stimulus, gpt)
         expectation = compile_permitted(permitted, item.stimulus.va)
         self._one(item.stimulus, result, expectation, gpt, index)
         self._count(expectation)
@@ -204,7 +213,7 @@ class BatchJudge:
 
         def case(waiver: str) -> FailingCase:
             # Only a case that is kept needs the model's steps in words.
-            permitted = PermittedOutcomes(self._bench.pe, gpt, stimulus.va, stimulus.kind.access, trace=True)
+            permitted = self._permitted(stimulus, gpt, trace=True)
             return cases.deviation(
                 self._scene, stimulus, result, permitted, rules=rules, signature=signature, index=index,
                 batch=self._batch, waiver=waiver, around=self._bench.around,

@@ -16,6 +16,8 @@ from harness.judge.judging import BatchJudge, Bench, SceneState
 from harness.judge.scene import Invalidate, Item, Scene, TableWrite, Under
 from harness.judge.stimulus import RET, WRITING, Kind, Stimulus
 from harness.judge.tally import Tally
+from harness.judge.world import WorldScene
+from harness.judge.world_judging import WorldJudge
 from harness.probe.address_space import MemoryType, Windows, va_of
 from harness.probe.batch import Batch, EncodedBatch, decode_results, pool_pointer
 from harness.probe.records import Op, Record, RegisterEntry, World
@@ -24,7 +26,6 @@ from harness.report.records import Outcome as ReportOutcome
 from harness.targets.target import Target
 from refmodel.access import PEState
 from refmodel.features import Features
-from refmodel.gpt.types import GPCState
 from refmodel.memory import Memory, MemoryMap, Region, RegionKind
 from refmodel.rules import Rule
 from refmodel.sysregs import GPCCR_EL3
@@ -140,7 +141,7 @@ class Session:
         self, scene: Scene, item: Item, error: TargetError, tally: Tally, *, batch: str = "", index: int = 0
     ) -> None:
         stimulus = _stimulus_of(item)
-        text = cases.scene_lines(scene, stimulus) if stimulus else {"scene": scene.title, "item": repr(item)}
+        text = scene.describe(stimulus) if stimulus else {"scene": scene.title, "item": repr(item)}
         evidence = error.evidence
         last_words = f" ({evidence.last_words[-1]})" if evidence.last_words else ""
         signature = f"{scene.title}: the target is lost, {evidence.exit_status or 'no answer'}{last_words}"
@@ -192,7 +193,8 @@ class Session:
         )
         with gc_paused():
             results = decode_results(raw, encoded.count)
-            BatchJudge(bench, state, tally, name).judge(items, results)
+            judge = WorldJudge if isinstance(scene, WorldScene) else BatchJudge
+            judge(bench, state, tally, name).judge(items, results)
         tally.count((Rule.AVAILABILITY,), len(items), weak=False)
         if not any(isinstance(item, TableWrite | Invalidate) for item in items):
             self._state = state
@@ -211,9 +213,7 @@ class Session:
         """The state of the last scene if this is the same and nothing is to be written under it, else a new one."""
         if self._state is not None and self._state.scene is scene and not self.windows.pending:
             return self._state
-        # L0GPTSZ is read-only: whatever is written, the machine's value is in force.
-        gpc = GPCState(scene.gpccr.replace(L0GPTSZ=self.l0gptsz), scene.gptbr, self.features)
-        return SceneState(self.pe, scene, gpc)
+        return SceneState(self.pe, scene, scene.gpc(self.l0gptsz, self.features))
 
     def _prepare(self, scene: Scene, items: Sequence[Item], *, set_up: bool) -> list[tuple[int, bytes]]:
         """Write what the batch needs: tables, window descriptors, RET instructions; former tables are cleared.
@@ -256,16 +256,19 @@ class Session:
             match item:
                 case Stimulus():
                     records.append(item.record())
-                case Under(stimulus, gpccr, gptbr, flags):
+                case Under(stimulus, gpccr, gptbr, gpcbw, flags):
                     records.append(stimulus.record()._replace(flags=int(flags)))
-                    registers[index] = tuple(register_entry(r) for r in (gptbr, gpccr) if r is not None)
+                    registers[index] = tuple(register_entry(r) for r in (gpcbw, gptbr, gpccr) if r is not None)
                 case TableWrite(pa, value):
                     offset = start + len(pool)
                     pool += value.to_bytes(8, "little")
                     records.append(Record(0, Op.MEM_WRITE, address=va_of(pa, World.ROOT), value0=offset, aux=8))
                 case Invalidate():
                     records.append(Record(0, Op.TLBI_PAALL))
-        context = (register_entry(scene.gptbr), register_entry(scene.gpccr))
+        context = tuple(map(register_entry, scene.registers()))
+        if isinstance(scene, WorldScene):
+            records = scene.below(records)
+            context = (*context, *scene.context.entries())
         return Batch(records=records, context=context, registers=registers, pool=bytes(pool))
 
 

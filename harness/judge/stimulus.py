@@ -29,8 +29,10 @@ class Kind(Enum):
 
     def __init__(self, access: str, op: Op) -> None:
         # Plain attributes: these are read for every single probe.
+        self.access_name: str = access
+        """The model's name for the access."""
         self.access: AccessDescriptor = ACCESSES[access]
-        """The access that decides: a store-exclusive sequence starts with its load."""
+        """The access at EL3 that decides: a store-exclusive sequence starts with its load."""
         self.op: Op = op
         """The probe's operation."""
         self.requester: Requester = Requester.PE_FETCH if op is Op.FETCH else Requester.PE_DATA
@@ -44,7 +46,9 @@ class Kind(Enum):
 
 
 class Stimulus(NamedTuple):
-    """One access at EL3: its kind, virtual address, the physical address and space that the probe's map gives it.
+    """One access: its kind, virtual address, the physical address and space that the map in force gives it.
+
+    The map is the probe's at EL3, or in a scene below EL3 the scene's.
 
     ``size_log2`` is log2 of the bytes of one element; ``value0``/``value1`` are the probe's operands.
     """
@@ -65,11 +69,11 @@ class Stimulus(NamedTuple):
             0, kind.op, self.size_log2, 0, 0, kind.requester, World.ROOT, 3, 0, 0, self.va, self.value0, self.value1
         )
 
-    def describe(self) -> dict[str, str]:
+    def describe(self, source: str = "EL3 in Root state") -> dict[str, str]:
         """For a person: ordered name -> text."""
         width = 8 << self.size_log2
         text = {
-            "access": f"{self.kind.title}, {width} bits, from EL3 in Root state",
+            "access": f"{self.kind.title}, {width} bits, from {source}",
             "address": f"{self.pas.name.replace('_', '-').title()} PAS {self.pa:#x} (VA {self.va:#x})",
         }
         if self.kind in WRITING:

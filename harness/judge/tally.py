@@ -64,6 +64,8 @@ class Tally:
     cells: set[tuple[object, ...]] = field(default_factory=set)
     cells_total: int = 0
     not_observable: dict[Rule, str] = field(default_factory=dict)
+    not_applicable: str = ""
+    """Why no cited rule applies to the target; empty when they do."""
     lost: list[str] = field(default_factory=list)
     """Losses of the target in words, those that a second attempt made good included."""
     fatal: list[str] = field(default_factory=list)

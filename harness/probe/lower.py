@@ -44,7 +44,7 @@ STATES: Final = (World.SECURE, World.NON_SECURE, World.REALM)
 _BLOCK: Final = 0x10000
 _PAGE: Final = 0x1000
 _KINDS: Final = 3
-_CPTR_E2H: Final = 0b11 << 20  # FPEN: SIMD is not trapped
+CPTR_E2H: Final = 0b11 << 20  # FPEN: SIMD is not trapped
 
 
 @dataclass(frozen=True)
@@ -95,4 +95,4 @@ def hcr(*, e2h: bool = False, tge: bool = False, gpf: bool = False) -> tuple[Reg
     """
     value = HCR_RW | (HCR_E2H if e2h else 0) | (HCR_TGE if tge else 0) | (HCR_GPF if gpf else 0)
     entries = (RegisterEntry(HCR_EL2, value),)
-    return (*entries, RegisterEntry(CPTR_EL2, _CPTR_E2H)) if e2h else entries
+    return (*entries, RegisterEntry(CPTR_EL2, CPTR_E2H)) if e2h else entries

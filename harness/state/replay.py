@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import MisuseError
-from harness.judge import cases, compare
+from harness.judge import compare
 from harness.judge.session import Session
 from harness.judge.tally import Tally
 from harness.probe.batch import Batch, decode_results, pool_pointer
@@ -119,7 +119,7 @@ class Player:
         self.session.run(scene, items, watch)
         testimony = testify(self.session, scene, items, state.judged, self._results, probe=probe)
         result = None if watch.fatal else decode_results(self._results, len(items))[state.judged]
-        case = _whole(watch.seen) if watch.seen else _permitted(state, cases.scene_lines(scene, testimony.stimulus))
+        case = _whole(watch.seen) if watch.seen else _permitted(state, scene.describe(testimony.stimulus))
         permitted = tuple(map(compare.report_permitted, testimony.alternatives))
         if watch.fatal or not watch.seen:
             case = replace(case, expected=permitted, walk=testimony.walk)

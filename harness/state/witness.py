@@ -21,7 +21,7 @@ from harness.judge.tally import Tally
 from harness.probe.records import RESULT, RESULT_SIZE, Result, Status
 from refmodel.access import PermittedOutcomes, PEState
 from refmodel.gpt.cache import PossibleGPT
-from refmodel.gpt.types import GPCF, GPCState
+from refmodel.gpt.types import GPCF
 from refmodel.memory import Memory, MemoryMap
 from refmodel.outcomes import Alternative
 from refmodel.pas import FullAddress, PASpace
@@ -101,7 +101,7 @@ def testify(
     for pa, data in (*scene.tables, *session.windows.writes()):
         memory.write(pa, data)
     pe = PEState(regime, memory)
-    gpc = GPCState(scene.gpccr.replace(L0GPTSZ=session.l0gptsz), scene.gptbr, session.features)
+    gpc = scene.gpc(session.l0gptsz, session.features)
     bench = Bench(
         pe=pe,
         aliased=session.calibration.aliased,

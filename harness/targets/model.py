@@ -73,7 +73,7 @@ class ModelTarget:
             self_test=True,
             layout=LAYOUT,
             id_registers=registers,
-            features={"rme": 1, "sel2": True, "lse": True, "pamax": 52, "l0gptsz": self._options.l0gptsz},
+            features={"rme": 3, "sel2": True, "lse": True, "pamax": 52, "l0gptsz": self._options.l0gptsz},
             command=tuple(command),
         )
 

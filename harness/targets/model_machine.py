@@ -25,18 +25,19 @@ from harness.probe.records import (
     Requester,
     Status,
     World,
-    sysreg_encoding,
 )
+from harness.targets import model_lower
+from harness.targets.model_lower import encoding
 from harness.targets.target import Layout, Window
-from refmodel.access import Access, PEState
+from refmodel.access import Access, PEState, access_at
 from refmodel.choices import Chooser
 from refmodel.features import Features
 from refmodel.gpt.cache import PossibleGPT
 from refmodel.gpt.types import GPCState
 from refmodel.memory import Memory, MemoryMap, Region, RegionKind
 from refmodel.outcomes import ExceptionTaken, Outcome
-from refmodel.registers import Register
-from refmodel.sysregs import GPCCR_EL3, GPTBR_EL3, SCR_EL3, TCR_EL3, TTBR0_EL3
+from refmodel.pas import EL
+from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3, TCR_EL3, TTBR0_EL3
 from refmodel.translation.el3 import EL3Regime
 
 _GB: Final = 1 << 30
@@ -49,48 +50,45 @@ LAYOUT: Final = Layout(
     test=(Window(base=0x8000_0000, size=0x1_0000_0000),),
     hole=(Window(base=0x2_0000_0000, size=0x3E_0000_0000), Window(base=1 << 40, size=(1 << 52) - (1 << 40))),
     windows_l1=_WINDOWS_L1,
+    lower=0x4040_0000,
 )
 """The same memory plan as QEMU's ``virt`` machine with 5 GB."""
 
 _L0GPTSZ = {30: 0b0000, 34: 0b0100, 36: 0b0110, 39: 0b1001}
 
 
-def encoding(register: type[Register]) -> int:
-    """A register's 16-bit encoding."""
-    assert register.encoding is not None
-    return sysreg_encoding(*register.encoding)
-
-
-_GPCCR, _GPTBR = encoding(GPCCR_EL3), encoding(GPTBR_EL3)
+_GPCCR, _GPTBR, _GPCBW = encoding(GPCCR_EL3), encoding(GPTBR_EL3), encoding(GPCBW_EL3)
 _KIND_OF_OP = {kind.op: kind for kind in Kind}
 
 
 class Machine:
-    """A PE at EL3 with the probe's address space, GPC disabled at power-on."""
+    """A PE with the probe's address space at EL3, GPC disabled at power-on."""
 
     def __init__(self, *, l0gptsz: int = 30) -> None:
-        self.features = Features(rme=1, pamax=52, sel2=True, lse=True, ras=True, lpa2=True)
+        self.features = Features(rme=3, pamax=52, sel2=True, lse=True, ras=True, lpa2=True)
         ram = (*LAYOUT.probe, LAYOUT.tables, *LAYOUT.test)
         self.memory = Memory(MemoryMap(tuple(Region(w.base, w.size, RegionKind.RAM) for w in ram)))
         tcr = TCR_EL3.of(DS=1, PS=6, T0SZ=16, SH0=3, ORGN0=1, IRGN0=1)
         self.registers: dict[int, int] = {
             encoding(TTBR0_EL3): _STAGE_1,
             encoding(TCR_EL3): tcr.value,
-            encoding(SCR_EL3): SCR_EL3.of(NSE=1).value,
+            **model_lower.START,
             _GPCCR: GPCCR_EL3.of(L0GPTSZ=_L0GPTSZ[l0gptsz]).value,
             _GPTBR: 0,
+            _GPCBW: 0,
         }
         self._read_only = GPCCR_EL3.L0GPTSZ.mask
         self._build_stage_1()
         self.pe = PEState(EL3Regime(TTBR0_EL3(_STAGE_1), tcr, self.features), self.memory)
-        self._memo: dict[tuple[int, int], Outcome] = {}
-        self._tlb: set[tuple[int, int]] = set()
+        self._memo: dict[tuple[int, int, int, int], Outcome] = {}
+        self._tlb: set[tuple[int, int, int, int]] = set()
+        self._below: dict[tuple[int, int], PEState] = {}
         self._bind()
 
     def id_registers(self) -> dict[str, int]:
         """ID registers that report ``features``, and GPCCR_EL3 as it stands after reset."""
         return {
-            "ID_AA64PFR0_EL1": 1 << 52 | 1 << 36 | 1 << 28,
+            "ID_AA64PFR0_EL1": self.features.rme << 52 | 1 << 36 | 1 << 28,
             "ID_AA64MMFR0_EL1": 6 | 1 << 20 | 1 << 28,
             "ID_AA64ISAR0_EL1": 2 << 20,
             "GPCCR_EL3": self.registers[_GPCCR],
@@ -110,9 +108,11 @@ class Machine:
 
     def _bind(self) -> None:
         """Registers or memory changed: the check is bound anew, what the TLB holds stays."""
-        gpc = GPCState(GPCCR_EL3(self.registers[_GPCCR]), GPTBR_EL3(self.registers[_GPTBR]), self.features)
+        of = self.registers
+        gpc = GPCState(GPCCR_EL3(of[_GPCCR]), GPTBR_EL3(of[_GPTBR]), self.features, GPCBW_EL3(of[_GPCBW]))
         self._gpt = PossibleGPT(gpc, self.memory)
         self._memo.clear()
+        self._below.clear()
 
     def write_memory(self, pa: int, data: bytes) -> None:
         """Store as Root, past the check."""
@@ -171,8 +171,12 @@ class Machine:
         return result
 
     def _operate(self, image: bytes, record: Record) -> bytes:
-        if record.el != 3 or record.state != World.ROOT or record.pe or record.requester > Requester.PE_FETCH:
+        at_el3 = record.el == EL.EL3.value and record.state == World.ROOT
+        if record.pe or record.requester > Requester.PE_FETCH or not (at_el3 or model_lower.can_issue(record)):
             return _result(record, Status.UNSUPPORTED)
+        if not at_el3:
+            kind = _KIND_OF_OP.get(Op(record.op))
+            return _result(record, Status.UNSUPPORTED) if kind is None else self._access(record, kind)
         match record.op:
             case Op.NOP:
                 return _result(record)
@@ -203,16 +207,28 @@ class Machine:
         self.write_memory(record.address & (1 << address_space.SLOT_BITS) - 1, data)
         return _result(record)
 
+    def _pe_of(self, record: Record) -> PEState:
+        """The PE as it is for the record's operation."""
+        if record.el == EL.EL3.value:
+            return self.pe
+        key = (record.state, record.el)
+        if key not in self._below:
+            made = model_lower.pe_state(record, self.registers, self.features, self.pe.regime, self.memory)
+            self._below[key] = made
+        return self._below[key]
+
     def _outcome(self, record: Record, kind: Kind) -> Outcome:
-        key = (record.address >> 12, kind.number)
+        key = (record.address >> 12, kind.number, record.state, record.el)
         outcome = self._memo.get(key)
         if outcome is None:
-            outcome = Access(self.pe, self._gpt, record.address, kind.access, Chooser())
+            pe = self._pe_of(record)
+            accdesc = access_at(kind.access_name, pe.context)
+            outcome = Access(pe, self._gpt, record.address, accdesc, Chooser())
             self._memo[key] = outcome
         return outcome
 
     def _access(self, record: Record, kind: Kind) -> bytes:
-        key = (record.address >> 12, kind.number)
+        key = (record.address >> 12, kind.number, record.state, record.el)
         if key not in self._tlb:
             outcome = self._outcome(record, kind)
             if isinstance(outcome, ExceptionTaken):
@@ -223,15 +239,18 @@ class Machine:
 
     def effect(self, record: Record, kind: Kind) -> Performed:
         """Do the access: what it returns, and memory changed."""
-        pa = self.physical(record.address)
+        pa = self.physical(record, kind)
         stimulus = Stimulus(kind, record.address, pa, World.ROOT, record.size_log2, record.value0, record.value1)
         effect = perform(stimulus, self.memory.read(pa, 16))
         if effect.memory is not None:
             self.memory.write(pa, effect.memory)
         return effect
 
-    def physical(self, va: int) -> int:
-        """Physical address of a virtual one whose access is performed."""
+    def physical(self, record: Record, kind: Kind = Kind.STORE) -> int:
+        """Physical address that a performed access reaches."""
+        va = record.address
+        if record.el != EL.EL3.value:
+            return model_lower.physical(self._pe_of(record), self._gpt, va, kind)
         if va >> address_space.SLOT_BITS < address_space.WINDOW_SLOT:
             return va & (1 << address_space.SLOT_BITS) - 1
         index = va >> address_space.WINDOW_BITS & address_space.WINDOW_COUNT - 1
@@ -241,7 +260,7 @@ class Machine:
 
 
 def far_of(record: Record) -> int:
-    """FAR_EL3 after an exception of this record's access: its virtual address."""
+    """FAR_ELx after an exception of this record's access: its virtual address."""
     return record.address
 
 
@@ -253,14 +272,15 @@ def _result(
     data0: int = 0,
     data1: int = 0,
 ) -> bytes:
-    taken = el = vector = esr = far = mfar = 0
+    taken = el = vector = esr = far = mfar = spsr = scr = 0
     if exception is not None:
         syndrome = exception.syndrome
         taken, el, vector = 1, syndrome.el.value, syndrome.vector
         esr = syndrome.ec << 26 | syndrome.il << 25 | syndrome.iss
         # Outcomes are remembered by page; FAR is the address of this very access.
         far, mfar = far_of(record), exception.mfar or 0
+        spsr, scr = model_lower.saved_program_status(record), model_lower.saved_scr(record)
     return RESULT.pack(
-        record.id, status, taken, el, vector, 0, 0, esr, far, 0, mfar, 0, 0, 0, data0, data1, 0, 0, record.pe,
+        record.id, status, taken, el, vector, 0, 0, esr, far, 0, mfar, 0, 0, spsr, data0, data1, 0, scr, record.pe,
         record.group, 0, 0,
     )  # fmt: skip

@@ -36,6 +36,7 @@ def layout(banner: Banner) -> Layout:
             Window(base=_HIGH_PCIE.end, size=_PA_END - _HIGH_PCIE.end),
         ),
         windows_l1=banner.windows_l1,
+        lower=banner.lower,
     )
 
 

@@ -35,6 +35,7 @@ class Layout:
 
     ``probe``: never to be touched, must stay accessible to Root; ``tables``: the harness builds tables here;
     ``test``: windows of ordinary RAM that stimuli may read and write; ``hole``: nothing answers there (external abort).
+    ``lower``: PA of the probe's pages for records below EL3 (``probe/lower.py``), 0 where it has none.
     """
 
     probe: tuple[Window, ...]
@@ -42,6 +43,7 @@ class Layout:
     test: tuple[Window, ...]
     hole: tuple[Window, ...] = ()
     windows_l1: int = 0  # PA of the stage-1 L1 table whose 512 entries the harness may write; 0 = none
+    lower: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -115,7 +115,5 @@ def test_debians_qemu_starts_an_rme_machine(name: str, minimum: tuple[int, ...])
 def test_images_that_name_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALMCHECK_QEMU", "qemu10")
     monkeypatch.setenv("REALMCHECK_QEMU10", "qemu")
-    with pytest.raises(
-        images.ImageError, match="qemu10 is to be qemu; let REALMCHECK_QEMU10"
-    ):
+    with pytest.raises(images.ImageError, match="qemu10 is to be qemu; let REALMCHECK_QEMU10"):
         images.find("qemu")

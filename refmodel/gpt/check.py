@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from refmodel.gpt.bypass import GPCBWValid, PAWithinGPCBypassWindow
 from refmodel.gpt.decode import (
+    PPS_OF_GPC3,
     AbovePPS,
     DecodePGS,
+    DecodePPS,
     GPT_Any,
     GPT_NoAccess,
     GPT_NonSecure,
@@ -61,6 +63,8 @@ def GPCRegistersConsistent(gpc: GPCState, observe: Observer = unobserved) -> boo
             gpc.features.pamax,
         )
         return False
+    if DecodePPS(gpccr) in PPS_OF_GPC3:
+        observe(Rule.PPS_56_BITS, "{} bits are protected, an encoding of FEAT_RME_GPC3", DecodePPS(gpccr))
     if gpccr.PGS == 0b11:
         observe(Rule.PGS_RESERVED, "GPCCR_EL3.PGS=0b11 is reserved")
         return False
@@ -154,6 +158,8 @@ def GranuleProtectionCheck(
         return GPCFault(GPCF.GPCF_Fail, 0)
 
     # After the faults that need no table and before those of GPTBR_EL3 (I_XNHTX).
+    if gpc.gpccr.GPCBW:
+        observe(Rule.BYPASS_GEOMETRY, "{} and the windows of {}", address, gpc.gpcbw)
     if PAWithinGPCBypassWindow(gpc, address.address):
         observe(Rule.BYPASS_WINDOW, "{} is in a bypass window: all accesses permitted", address)
         return GPC_NO_FAULT

@@ -45,6 +45,8 @@ GPTRange_2MB, GPTRange_32MB, GPTRange_512MB = 21, 25, 29
 _PPS = {0b0000: 32, 0b0001: 36, 0b0010: 40, 0b0011: 42, 0b0100: 44, 0b0101: 48, 0b0110: 52,
         0b0111: 56, 0b1000: 46, 0b1001: 47}  # fmt: skip
 _PPS_BASE = frozenset({32, 36, 40, 42, 44, 48, 52})
+PPS_OF_GPC3 = frozenset(_PPS.values()) - _PPS_BASE
+"""Protected sizes that FEAT_RME_GPC3 adds."""
 _PGS = {0b00: PGSe.PGS_4KB, 0b10: PGSe.PGS_16KB, 0b01: PGSe.PGS_64KB}
 _L0GPTSZ = {0b0000: 30, 0b0100: 34, 0b0110: 36, 0b1001: 39}
 

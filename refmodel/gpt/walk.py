@@ -16,6 +16,7 @@ from refmodel.gpt.decode import (
     DecodePPS,
     GPT_Block,
     GPT_Contig,
+    GPT_NonSecureOnly,
     GPT_Table,
     GPTL0Size,
 )
@@ -61,6 +62,15 @@ def GPTBaseAddress(gpc: GPCState) -> int:
     return AlignDown(base, alignment)
 
 
+_GPI_RESERVED = (Rule.L0_BLOCK_GPI_RESERVED, Rule.L1_GRANULES_GPI_RESERVED, Rule.L1_CONTIGUOUS_GPI_RESERVED)
+
+
+def _observe_nso(gpc: GPCState, rule: Rule, gpi: int, observe: Observer) -> None:
+    """Tell of a descriptor that is invalid because GPCCR_EL3.NSO is 0."""
+    if rule in _GPI_RESERVED and gpi == GPT_NonSecureOnly:
+        observe(Rule.NSO_RESERVED, "GPI {:04b} is reserved with GPCCR_EL3.NSO={}", gpi, gpc.gpccr.NSO)
+
+
 def GPTWalk(
     gpc: GPCState, memory: Memory, pa: int, observe: Observer = unobserved
 ) -> tuple[GPCFRecord, GPTEntry | None]:
@@ -80,6 +90,7 @@ def GPTWalk(
     match Slice(level_0_entry, 3, 0):
         case type_ if type_ == GPT_Block:
             gpf, result, rule = DecodeGPTBlock(gpc, pgs, level_0_entry)
+            _observe_nso(gpc, rule, Slice(level_0_entry, 7, 4), observe)
             observe(rule, "Block descriptor: {}", gpf.value if result is None else result)
             return GPCFault(gpf, 0), result
         case type_ if type_ == GPT_Table:
@@ -101,8 +112,11 @@ def GPTWalk(
     match Slice(level_1_entry, 3, 0):
         case type_ if type_ == GPT_Contig:
             gpf, result, rule = DecodeGPTContiguous(gpc, pgs, level_1_entry)
+            _observe_nso(gpc, rule, Slice(level_1_entry, 7, 4), observe)
         case _:
-            gpf, result, rule = DecodeGPTGranules(gpc, pgs, GPIIndex(gpc.gpccr, pa), level_1_entry)
+            granule = GPIIndex(gpc.gpccr, pa)
+            gpf, result, rule = DecodeGPTGranules(gpc, pgs, granule, level_1_entry)
+            _observe_nso(gpc, rule, Slice(level_1_entry, granule * 4 + 3, granule * 4), observe)
     observe(
         rule,
         "level 1 entry [{}] at {:#x} = {:#x}: {}",

@@ -219,7 +219,7 @@ def _stores_although_denied(original: Original) -> Any:
 
 def _loses_stores(original: Original) -> Any:
     def effect(self: Any, record: Any, kind: Any) -> Any:
-        pa = self.physical(record.address)
+        pa = self.physical(record)
         before = self.memory.read(pa, 16)
         answer = original(self, record, kind)
         self.memory.write(pa, before)
@@ -242,7 +242,7 @@ def _half_written_until_invalidated() -> tuple[Patch, Patch]:
 
     def write(original: Original) -> Any:
         def _write(self: Any, record: Any, data: bytes) -> Any:
-            pa = self.physical(record.address)
+            pa = self.physical(record)
             missing[pa + 4] = data[4:]
             return original(self, record, data[:4] + self.memory.read(pa + 4, 4))
 

@@ -1,7 +1,8 @@
 """Mutants of GPC2, GPC3, the routing of faults, the regimes below EL3 and operations by address.
 
-Their suites are still to come: until then ``refmodel/tests/test_worlds_mutants.py`` holds that each changes what the
-model permits.  Rules on TLBI by PA (GPC-16x) are about what a machine keeps cached; their mutants are the machine's.
+``WITHOUT_SUITE`` names those that no suite hunts yet; ``refmodel/tests/test_worlds_mutants.py`` holds that each changes
+what the model permits.  Rules on TLBI by PA (GPC-16x) are about what a machine keeps cached; their mutants are the
+machine's.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _NSO = 0b1101
 
 
 def _mutant(name: str, rule: Rule, *patches: Patch) -> Mutant:
-    return Mutant(name, "worlds", (rule.value,), patches)
+    return Mutant(name, "gpt", (rule.value,), patches)
 
 
 def _value(module: str, attribute: str, value: Any) -> Patch:
@@ -193,6 +194,7 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
     _mutant("bypass-size-doubled", Rule.BYPASS_GEOMETRY,
             Patch(_BYPASS, "_GPCBWL", lambda table: {field: low + 1 for field, low in table.items()})),
     _mutant("pps-56-is-52", Rule.PPS_56_BITS, Patch(_DECODE, "_PPS", lambda table: {**table, 0b0111: 52})),
+    _mutant("pps3-ignored", Rule.PPS_56_BITS, _effective(PPS3=0)),
     _mutant("gpc3-fields-without-gpc3", Rule.GPC3_RES0, _value(_TYPES, "_GPC3_MASK", 0)),
     _mutant("pgs-not-implemented-accepted", Rule.PGS_NOT_IMPLEMENTED,
             Patch(_CHECK, "GPCRegistersConsistent", _every_granule)),
@@ -235,3 +237,12 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
     _mutant("foreign-memory-executes", Rule.FOREIGN_EXECUTE_NEVER,
             Patch(_PERMISSIONS, "S1ComputePermissions", _everything_executes)),
 )  # fmt: skip
+
+WITHOUT_SUITE = frozenset(
+    {"gpc2-fields-without-gpc2", "pps-56-is-52", "gpc3-fields-without-gpc3", "pgs-not-implemented-accepted",
+     "stage-2-fetch-unreported", "second-stage-to-el1", "s1ptw-lost", "s2ptw-lost", "hpfar-zero", "cm-lost",
+     "vncr-lost", "dc-fault-as-walk-fault", "dc-to-popa-denied", "dc-to-poe-in-every-space",
+     "ic-fault-as-permission-fault", "dc-zva-far-aligned", "at-level-lost", "at-never-takes-an-exception",
+     "crossing-far-is-first-byte"}
+)  # fmt: skip
+"""Mutants of stage 2, of operations that no stimulus asks for, and of features that today's targets have or lack."""

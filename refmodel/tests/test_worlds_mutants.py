@@ -21,6 +21,7 @@ from refmodel.gpt import decode
 from refmodel.gpt.types import GPCF, GPCFRecord
 from refmodel.mutants import MUTANTS, PENDING, by_name
 from refmodel.mutants.mutant import Mutant
+from refmodel.mutants.worlds import WITHOUT_SUITE, WORLDS_MUTANTS
 from refmodel.observe import unobserved
 from refmodel.operations import Translation
 from refmodel.pas import EL, FullAddress, PASpace, SecurityState
@@ -141,6 +142,9 @@ WITNESS: dict[str, Callable[[], object]] = {
     ),
     "bypass-size-doubled": lambda: checked(S_PAS, 1 << 30, fields={"GPCBW": 1}),
     "pps-56-is-52": lambda: checked(S_PAS, 1 << 52, replace(GPC3, pamax=56), gpi=0b1111, fields={"PPS": 0b111}),
+    "pps3-ignored": lambda: checked(
+        S_PAS, 1 << 45, replace(GPC3, pamax=52), gpi=0b1111, fields={"PPS": 0b000, "PPS3": 1}
+    ),
     "gpc3-fields-without-gpc3": lambda: checked(S_PAS, 0, GPC2, fields={"GPCBW": 1}),
     "pgs-not-implemented-accepted": lambda: checked(
         S_PAS, 0, Features(granules=frozenset({12})), gpi=0b1111, fields={"PGS": 1}
@@ -187,13 +191,14 @@ def _fresh() -> Iterator[None]:
 def test_every_mutant_has_a_witness_and_a_name_of_its_own() -> None:
     names = [mutant.name for mutant in (*MUTANTS, *PENDING)]
     assert len(names) == len(set(names))
-    assert {mutant.name for mutant in PENDING} == set(WITNESS)
+    assert {mutant.name for mutant in WORLDS_MUTANTS} == set(WITNESS)
+    assert {mutant.name for mutant in PENDING} == WITHOUT_SUITE
     assert by_name("appsaa-ignored").rules == ("GPC-100",)
     with pytest.raises(KeyError, match="no mutant 'nothing'"):
         by_name("nothing")
 
 
-@pytest.mark.parametrize("mutant", PENDING, ids=lambda mutant: mutant.name)
+@pytest.mark.parametrize("mutant", WORLDS_MUTANTS, ids=lambda mutant: mutant.name)
 def test_mutant_is_seen(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     before = WITNESS[mutant.name]()
     for patch in mutant.patches:

@@ -9,7 +9,7 @@ from harness.probe.records import RecordFlag
 from refmodel.gpt.build import Geometry, GPTBuilder
 from refmodel.gpt.decode import GPT_Any, GPT_NoAccess, GPT_NonSecure, GPT_Realm, GPT_Root, GPT_Secure
 from refmodel.gpt.types import PGSe
-from refmodel.sysregs import GPCCR_EL3, GPTBR_EL3
+from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3
 
 VALID = (GPT_NoAccess, GPT_Secure, GPT_NonSecure, GPT_Root, GPT_Realm, GPT_Any)
 """The allocated GPI encodings."""
@@ -58,14 +58,19 @@ def quiet(check: Check, pa: int) -> bool:
 
 
 def warm(
-    check: Check, stimulus: Stimulus, *, gpccr: GPCCR_EL3 | None = None, gptbr: GPTBR_EL3 | None = None
+    check: Check,
+    stimulus: Stimulus,
+    *,
+    gpccr: GPCCR_EL3 | None = None,
+    gptbr: GPTBR_EL3 | None = None,
+    gpcbw: GPCBW_EL3 | None = None,
 ) -> list[Item]:
     """A stimulus under registers of its own after a load from another page of its gigabyte: what the walk needs may be
     cached, so that the check of the output address meets the registers, not a check of the walk.
     """
     page = 1 << 16
     beside = check.session.stimulus(Kind.LOAD, stimulus.pa ^ page, stimulus.pas)
-    return [beside, Under(stimulus, gpccr=gpccr, gptbr=gptbr, flags=RecordFlag(0))]
+    return [beside, Under(stimulus, gpccr=gpccr, gptbr=gptbr, gpcbw=gpcbw, flags=RecordFlag(0))]
 
 
 def place(check: Check, base: int, size: int, kind: Kind) -> int:

@@ -9,12 +9,13 @@ import pytest
 
 from harness.check import Check
 from harness.judge.scene import Scene, Under
-from harness.judge.stimulus import Kind
+from harness.judge.stimulus import Kind, Stimulus
 from harness.probe.records import World
 from refmodel.gpt.build import granules_descriptor, table_descriptor
 from refmodel.gpt.decode import GPT_Any, GPT_NoAccess
-from refmodel.sysregs import GPTBR_EL3
-from suites.gpt.scenes import LOW, RESERVED, builder, hole, with_table
+from refmodel.sysregs import GPCBW_EL3, GPTBR_EL3
+from suites.gpt.scenes import GB, LOW, RESERVED, builder, hole, warm, with_table
+from suites.gpt.worlds import DEEP, PAGES, Place, access, below, context
 
 
 @pytest.mark.rule("GPC-043")
@@ -75,3 +76,79 @@ def test_gptbr_above_pps_on_walk(check: Check) -> None:
     # Not Root: the probe itself lives there, and what its translations need stays cached.
     stimulus = check.session.stimulus(Kind.LOAD, LOW, World.SECURE)
     check.run(Scene.of("GPTBR above PPS on a walk", made), [Under(stimulus, gptbr=gptbr)])
+
+
+@pytest.mark.rule("GPC-054", "GPC-080")
+def test_deep_table_fetch(check: Check) -> None:
+    """A level 2 table of a Realm's EL1 in a granule that the Realm may not use: an abort to EL1, with the level."""
+    where = context(check, World.REALM, Place(1))
+    made = with_table(check)
+    made.granule(where.stage1.table(2), GPT_NoAccess)
+    stimulus = Stimulus(Kind.LOAD, where.stage1.page(PAGES), PAGES, World.REALM)
+    check.run(below(DEEP, made, where), [stimulus])
+
+
+@pytest.mark.rule("GPC-054")
+def test_gpcsc_level_on_walk_from_below(check: Check) -> None:
+    """GPCSC has the GPT's level, not that of the stage-1 walk: a denied level 0 table, the granule found at level 1."""
+    where = context(check, World.NON_SECURE, Place(1), scr={"GPF": 1})
+    made = with_table(check)
+    made.granule(where.stage1.table(0, upper=True), GPT_NoAccess)
+    stimulus = Stimulus(Kind.LOAD, where.stage1.page(PAGES, upper=True), PAGES, World.NON_SECURE)
+    check.run(below("level 0 table denied", made, where), [stimulus])
+
+
+@pytest.mark.rule("GPC-126")
+@pytest.mark.parametrize("control", ["SCR_EL3.EA", "HCR_EL2.TEA"])
+def test_external_abort_route(check: Check, control: str) -> None:
+    """A synchronous external abort of EL1 goes to EL3 with SCR_EL3.EA = 1, to EL2 with HCR_EL2.TEA = 1."""
+    ea, tea = int(control == "SCR_EL3.EA"), int(control == "HCR_EL2.TEA")
+    spot = Place(1)
+    where = context(check, World.NON_SECURE, spot, scr={"EA": ea}, hcr={"TEA": tea})
+    made = with_table(check)
+    made.block(hole(check), GPT_Any)
+    check.run(below(f"{control} is 1", made, where), [access(check, where, spot, Kind.LOAD, hole(check), GB)])
+
+
+@pytest.mark.rule("GPC-127")
+def test_gpt_external_abort_vector(check: Check) -> None:
+    """With SCR_EL3.EASE = 1 a GPC exception for an external abort on a GPT fetch is taken at the SError vector."""
+    spot = Place(1)
+    where = context(check, World.NON_SECURE, spot, scr={"EASE": 1})
+    made = with_table(check)
+    made.raw_level_0(LOW + GB, table_descriptor(hole(check)))
+    check.run(below("EASE is 1", made, where), [access(check, where, spot, Kind.LOAD, LOW + GB, GB)])
+
+
+@pytest.mark.rule("GPC-113")
+def test_protected_size_of_46_bits(check: Check) -> None:
+    """PPS3 = 1 and PPS = 0 protect 46 bits, not 32: a load from above 4 GB that the tables allow."""
+    if not check.applies("FEAT_RME_GPC3", check.session.features.gpc3):
+        return
+    made = with_table(check, pps=46)
+    made.block(4 * GB, GPT_Any)
+    check.run(Scene.of("46 bits are protected", made), [check.session.stimulus(Kind.LOAD, 4 * GB, World.SECURE)])
+
+
+@pytest.mark.rule("GPC-110")
+def test_bypass_window_of_16_gb(check: Check) -> None:
+    """BWSIZE 0b100 is a window of 16 GB: a load from its middle, in a gigabyte that the tables say nothing of."""
+    if not check.applies("FEAT_RME_GPC3", check.session.features.gpc3):
+        return
+    made = with_table(check)
+    gpccr = made.geometry.gpccr().replace(GPCBW=1)
+    gpcbw = GPCBW_EL3.of(BWSIZE=0b100, BWSTRIDE=0b10000, BWADDR=16)
+    stimulus = check.session.stimulus(Kind.LOAD, 24 * GB, World.SECURE)
+    check.run(Scene.of("a window of 16 GB", made, gpccr=gpccr, gpcbw=gpcbw), [stimulus])
+
+
+@pytest.mark.rule("GPC-111")
+def test_reserved_bypass_size(check: Check) -> None:
+    """BWSIZE 0b101 is reserved: with windows enabled every checked access is a GPT walk fault."""
+    if not check.applies("FEAT_RME_GPC3", check.session.features.gpc3):
+        return
+    made = with_table(check)
+    gpccr = made.geometry.gpccr().replace(GPCBW=1)
+    stimulus = check.session.stimulus(Kind.LOAD, LOW, World.SECURE)
+    items = warm(check, stimulus, gpccr=gpccr, gpcbw=GPCBW_EL3.of(BWSIZE=0b101))
+    check.run(Scene.of("a reserved BWSIZE", made), items)

@@ -1,0 +1,135 @@
+"""A scene below EL3: the PE's security state, exception level and control registers, and its stage 1.
+
+All stimuli of such a scene are issued in the one state and level.  Every register that the model reads is set, so that
+model and machine start from the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from harness.errors import MisuseError
+from harness.judge.calibration import register_entry
+from harness.judge.scene import Scene
+from harness.judge.stage1 import Stage1Tables
+from harness.judge.stimulus import Stimulus
+from harness.probe import lower
+from harness.probe.records import Record, RecordFlag, RegisterEntry, World
+from refmodel.context import PEContext, Regime
+from refmodel.features import Features
+from refmodel.pas import EL
+from refmodel.registers import Register
+from refmodel.sysregs import (
+    HCR_EL2,
+    SCR_EL3,
+    SCTLR_EL1,
+    SCTLR_EL2,
+    TCR_EL1,
+    TCR_EL2,
+    TCR_EL2_E2H,
+    TTBR0_EL1,
+    TTBR0_EL2,
+    TTBR1_EL1,
+    TTBR1_EL2,
+)
+from refmodel.translation.regimes import EL2Regime, EL10Regime, EL20Regime, Stage1
+
+R = TypeVar("R", bound=Register)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldContext:
+    """A PE in ``state`` at ``el`` (0, 1 or 2), with stage 1 of its regime by ``stage1``.
+
+    MisuseError for a state or level that no record below EL3 has.
+    """
+
+    state: World
+    el: int
+    scr: SCR_EL3
+    hcr: HCR_EL2
+    stage1: Stage1Tables
+
+    def __post_init__(self) -> None:
+        if self.state not in lower.STATES or self.el not in (0, 1, 2):
+            raise MisuseError(f"nothing runs at EL{self.el} in {World(self.state).name} state below EL3")
+
+    @property
+    def source(self) -> str:
+        """``EL1 in Realm state``."""
+        return f"EL{self.el} in {World(self.state).name.replace('_', '-').title()} state"
+
+    def pe(self, features: Features) -> PEContext:
+        """The PE as the model has it when a record's operation is issued (SPSR_EL3 of the probe: EL0t, EL1h, EL2h)."""
+        scr = self.scr.replace(NSE=self.state >> 1, NS=self.state & 1)
+        return PEContext(el=EL(self.el), sp=int(self.el > 0), masked=0, scr=scr, hcr=self.hcr, features=features)
+
+    def regime(self) -> Regime:
+        """The regime of the level's accesses."""
+        return self.pe(Features()).TranslationRegime(EL(self.el))
+
+    def registers(self) -> tuple[Register, ...]:
+        """Everything to set below the GPC's own registers."""
+        return (self.hcr, *self.stage1.registers(self.regime()))
+
+    def entries(self) -> tuple[RegisterEntry, ...]:
+        """The same as the probe sets it, with what the model does not read: memory attributes and SIMD traps."""
+        regime = self.regime()
+        fixed = [*self.stage1.attributes(regime), RegisterEntry(lower.SCR_EL3, self.scr.value)]
+        fixed += [RegisterEntry(lower.CPTR_EL2, lower.CPTR_E2H)] if self.hcr.E2H else []
+        return (*map(register_entry, self.registers()), *fixed)
+
+    def regimes(self) -> Mapping[Regime, Stage1]:
+        """Stage 1 of the regime, for the model."""
+        regime = self.regime()
+        return {regime: stage1_of(regime, self.registers())}
+
+
+def stage1_of(regime: Regime, registers: Sequence[Register]) -> Stage1:
+    """Stage 1 of a regime below EL3 from the registers among ``registers`` that control it."""
+
+    def of(kind: type[R]) -> R:
+        return next(register for register in registers if isinstance(register, kind))
+
+    match regime:
+        case Regime.Regime_EL2:
+            return EL2Regime(of(TTBR0_EL2), of(TCR_EL2), of(SCTLR_EL2))
+        case Regime.Regime_EL20:
+            return EL20Regime(of(TTBR0_EL2), of(TTBR1_EL2), of(TCR_EL2_E2H), of(SCTLR_EL2))
+        case Regime.Regime_EL10:
+            return EL10Regime(of(TTBR0_EL1), of(TTBR1_EL1), of(TCR_EL1), of(SCTLR_EL1))
+        case Regime.Regime_EL3:
+            raise ValueError("EL3's regime is the probe's")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldScene(Scene):
+    """A scene whose stimuli are issued below EL3, in ``context``."""
+
+    context: WorldContext
+
+    @classmethod
+    def below_el3(cls, scene: Scene, context: WorldContext) -> WorldScene:
+        """The same GPT and GPC registers, seen from ``context``."""
+        return cls(
+            title=scene.title,
+            gpccr=scene.gpccr,
+            gptbr=scene.gptbr,
+            tables=(*scene.tables, *context.stage1.writes()),
+            gpcbw=scene.gpcbw,
+            context=context,
+        )
+
+    def below(self, records: Sequence[Record]) -> list[Record]:
+        """The records of stimuli moved to the context; the first invalidates what its state may have cached."""
+        state, el = self.context.state, self.context.el
+        moved = [record._replace(state=state, el=el) for record in records]
+        return [record._replace(flags=int(RecordFlag.TLBI_BEFORE)) for record in moved[:1]] + moved[1:]
+
+    def describe(self, stimulus: Stimulus) -> dict[str, str]:
+        """The stimulus with the registers it runs under, for a person."""
+        text = super().describe(stimulus) | stimulus.describe(self.context.source)
+        registers = (self.context.scr, *self.context.registers())
+        return text | {type(register).__name__: str(register) for register in registers}

@@ -1,0 +1,141 @@
+"""Judging a batch below EL3: the permitted set is that of the scene's PE, and routing is a subject of its own.
+
+The fast path of ``expectation.py`` knows EL3's stage 1 only; here each page and kind of access is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.errors import MisuseError, TargetProtocolError
+from harness.judge import compare
+from harness.judge.expectation import Expectation, compile_permitted
+from harness.judge.judging import REPORTING, BatchJudge, Bench, SceneState
+from harness.judge.scene import Item
+from harness.judge.stimulus import Stimulus
+from harness.judge.tally import Tally
+from harness.judge.world import WorldScene
+from harness.probe.records import Result, Status, World
+from refmodel.access import FullTranslate, PermittedOutcomes, PEState, access_at
+from refmodel.bits import Slice
+from refmodel.choices import Chooser
+from refmodel.faults import (
+    EC_DATA_ABORT_LOWER,
+    EC_DATA_ABORT_SAME,
+    EC_INSTRUCTION_ABORT_LOWER,
+    EC_INSTRUCTION_ABORT_SAME,
+)
+from refmodel.gpt.cache import PossibleGPT
+from refmodel.observe import unobserved
+from refmodel.outcomes import AccessPerformed, Alternative, ExceptionTaken, Permitted
+from refmodel.pas import FullAddress, PASpace
+from refmodel.rules import Rule
+
+ROUTES = (
+    Rule.GPF_TO_EL3, Rule.GPF_TO_EL2, Rule.GPF_TGE, Rule.GPF_SECOND_STAGE, Rule.GPF_STAYS, Rule.GPT_FAULT_FROM_BELOW,
+    Rule.EXTERNAL_ABORT_ROUTE,
+)  # fmt: skip
+"""Rules about which exception level takes an exception."""
+
+_DETAILS = frozenset(
+    {*ROUTES, Rule.VECTOR, Rule.EC_LOWER, Rule.EXTERNAL_ABORT_VECTOR, Rule.HPFAR, Rule.SECOND_STAGE_ISS,
+     Rule.CACHE_MAINTENANCE_ISS, Rule.OUTPUT_SPACE, Rule.FLAT_MAP, Rule.WALK_SPACE} | REPORTING
+)  # fmt: skip
+_PAIRS = (
+    {EC_DATA_ABORT_LOWER, EC_DATA_ABORT_SAME},
+    {EC_INSTRUCTION_ABORT_LOWER, EC_INSTRUCTION_ABORT_SAME},
+)
+_FSC_WALK = 0b1001
+_PAGE_BITS = 12
+
+
+class WorldJudge(BatchJudge):
+    """One batch of a scene below EL3."""
+
+    def __init__(self, bench: Bench, state: SceneState, tally: Tally, batch: str = "") -> None:
+        super().__init__(bench, state, tally, batch)
+        if not isinstance(state.scene, WorldScene):
+            raise TypeError(f"{state.scene.title} is no scene below EL3")
+        self._context = state.scene.context
+        pe = self._context.pe(self._gpt.gpc.features)
+        self._pe = PEState(bench.pe.regime, bench.pe.memory, pe, self._context.regimes())
+        self._known: dict[tuple[int, int], Expectation] = {}
+
+    def judge(self, items: Sequence[Item], results: Sequence[Result]) -> None:
+        """Judge every result; TargetProtocolError when one was not run where it should have been."""
+        for index, (item, result) in enumerate(zip(items, results, strict=True)):
+            if not isinstance(item, Stimulus):
+                raise MisuseError(f"{self._scene.title}: a scene below EL3 takes stimuli only, not {item}")
+            self._check_source(result, index)
+            self._one(item, result, self._expectation(item), self._gpt, index)
+        self._close(len(items), self._known.values())
+
+    def _check_source(self, result: Result, index: int) -> None:
+        """The operation was issued, and an exception came from the state and level that it should come from."""
+        where = f"record {index} of {self._scene.title}"
+        if result.status != Status.DONE:
+            raise TargetProtocolError(f"{where}: status {result.status}, not DONE (ESR {result.esr:#x})")
+        if result.taken != 1:
+            return
+        el, state = Slice(result.spsr, 3, 2), Slice(result.scr, 62, 62) << 1 | result.scr & 1
+        if (el, state) != (self._context.el, self._context.state):
+            raise TargetProtocolError(f"{where}: came from EL{el} in {World(state).name} state")
+
+    def _expectation(self, stimulus: Stimulus) -> Expectation:
+        key = (stimulus.va >> _PAGE_BITS, stimulus.kind.number)
+        if key not in self._known:
+            self._check_map(stimulus)
+            self._known[key] = compile_permitted(self._permitted(stimulus, self._gpt), stimulus.va)
+        return self._known[key]
+
+    def _check_map(self, stimulus: Stimulus) -> None:
+        """ValueError when the model translates the address to another than the stimulus says."""
+        accdesc = access_at(stimulus.kind.access_name, self._pe.context)
+        _, address = FullTranslate(self._pe, self._gpt, stimulus.va, accdesc, Chooser(), unobserved)
+        if address not in (None, FullAddress(PASpace(stimulus.pas), stimulus.pa)):
+            raise ValueError(f"VA {stimulus.va:#x} is {address} for the model, not {stimulus.pa:#x} in {stimulus.pas}")
+
+    def _permitted(self, stimulus: Stimulus, gpt: PossibleGPT, *, trace: bool = False) -> Permitted:
+        accdesc = access_at(stimulus.kind.access_name, self._pe.context)
+        return PermittedOutcomes(self._pe, gpt, stimulus.va, accdesc, trace=trace)
+
+    def _against(
+        self, stimulus: Stimulus, nearest: Alternative, mismatches: Sequence[compare.Mismatch], result: Result
+    ) -> list[tuple[Rule, str]]:
+        """Routing, class, vector and code of an exception speak against a rule each."""
+        outcome = nearest.outcome
+        if isinstance(outcome, AccessPerformed) or not result.taken:
+            rules = self._tally.speaks_against((deciding_rule(nearest),))
+            return [(rule, compare.signature(stimulus, nearest, mismatches, result)) for rule in rules]
+        different = _another_exception(nearest, outcome, result)
+        if different is None:
+            return super()._against(stimulus, nearest, mismatches, result)
+        rule, text = different
+        return [(rule, text) for rule in self._tally.speaks_against((rule,))]
+
+
+def deciding_rule(alternative: Alternative) -> Rule:
+    """The rule that decides between performed and faulting: the last that is not about a report or a place."""
+    return next((rule for rule in reversed(alternative.rules) if rule not in _DETAILS), Rule.AVAILABILITY)
+
+
+def _another_exception(alternative: Alternative, outcome: ExceptionTaken, result: Result) -> tuple[Rule, str] | None:
+    """The rule that another exception than the permitted one breaks, and how; None if only its report differs."""
+    syndrome, ec = outcome.syndrome, Slice(result.esr, 31, 26)
+    permitted, observed = Slice(syndrome.iss, 5, 0), Slice(result.esr, 5, 0)
+    shape = f"EC={syndrome.ec:#04x} FSC={permitted:#04x}"
+    deciding = deciding_rule(alternative)
+    if result.target_el != syndrome.el.value:
+        route = next((rule for rule in ROUTES if rule in alternative.rules), deciding)
+        return route, f"{shape}: taken to EL{result.target_el} instead of {syndrome.el.name}"
+    if ec != syndrome.ec:
+        same = {ec, syndrome.ec} in _PAIRS and Rule.EC_LOWER in alternative.rules
+        return (Rule.EC_LOWER if same else deciding), f"{shape}: EC={ec:#04x} FSC={observed:#04x} instead"
+    if result.vector != syndrome.vector:
+        serror = Rule.EXTERNAL_ABORT_VECTOR in alternative.rules
+        text = f"{shape}: vector {result.vector:#x} instead of {syndrome.vector:#x}"
+        return (Rule.EXTERNAL_ABORT_VECTOR if serror else Rule.VECTOR), text
+    if permitted != observed:
+        walk = Rule.S1_WALK_CHECKED if permitted >> 2 == observed >> 2 == _FSC_WALK else deciding
+        return walk, f"{shape}: FSC={observed:#04x} instead"
+    return None

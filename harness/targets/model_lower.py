@@ -1,0 +1,109 @@
+"""Records below EL3 on the model as a machine: the PE's state from its registers, and one access in it.
+
+The probe's stubs and vectors are not executed: an operation is issued as soon as its record asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from harness.judge.stimulus import Kind
+from harness.probe.lower import SCR_BASE, STATES
+from harness.probe.records import Record, sysreg_encoding
+from refmodel.access import FullTranslate, PEState, access_at
+from refmodel.choices import Chooser
+from refmodel.context import PEContext, Regime
+from refmodel.features import Features
+from refmodel.gpt.cache import PossibleGPT
+from refmodel.memory import Memory
+from refmodel.observe import unobserved
+from refmodel.pas import EL
+from refmodel.registers import Register
+from refmodel.sysregs import (
+    HCR_EL2,
+    SCR_EL3,
+    SCTLR_EL1,
+    SCTLR_EL2,
+    TCR_EL1,
+    TCR_EL2,
+    TCR_EL2_E2H,
+    TTBR0_EL1,
+    TTBR0_EL2,
+    TTBR1_EL1,
+    TTBR1_EL2,
+)
+from refmodel.translation.el3 import EL3Regime
+from refmodel.translation.regimes import EL2Regime, EL10Regime, EL20Regime, Stage1
+
+_RW: Final = 1 << 31
+_WALKS_OFF: Final = TCR_EL1.of(EPD0=1, EPD1=1).value
+
+
+def encoding(register: type[Register]) -> int:
+    """A register's 16-bit encoding."""
+    assert register.encoding is not None
+    return sysreg_encoding(*register.encoding)
+
+
+START: Final[Mapping[int, int]] = {
+    encoding(SCR_EL3): SCR_BASE,
+    encoding(HCR_EL2): _RW,
+    **{
+        encoding(register): 0
+        for register in (SCTLR_EL1, SCTLR_EL2, TTBR0_EL1, TTBR1_EL1, TTBR0_EL2, TTBR1_EL2, TCR_EL1, TCR_EL2)
+    },
+    sysreg_encoding(3, 0, 10, 2, 0): 0,  # MAIR_EL1
+    sysreg_encoding(3, 4, 10, 2, 0): 0,  # MAIR_EL2
+    sysreg_encoding(3, 4, 1, 1, 2): 0,  # CPTR_EL2
+}
+"""Registers below EL3, and SCR_EL3, as the probe has them at its start."""
+
+
+def can_issue(record: Record) -> bool:
+    """Whether there is such a state and exception level."""
+    return record.state in STATES and record.el < EL.EL3.value
+
+
+def pe_state(
+    record: Record, registers: Mapping[int, int], features: Features, regime: EL3Regime, memory: Memory
+) -> PEState:
+    """The PE that issues ``record``, from the machine's registers."""
+    scr = SCR_EL3(registers[encoding(SCR_EL3)]).replace(NSE=record.state >> 1, NS=record.state & 1)
+    hcr = HCR_EL2(registers[encoding(HCR_EL2)])
+    context = PEContext(el=EL(record.el), sp=int(record.el > 0), masked=0, scr=scr, hcr=hcr, features=features)
+    in_use = context.TranslationRegime(context.el)
+    return PEState(regime, memory, context, {in_use: _stage1(in_use, registers)})
+
+
+def _stage1(regime: Regime, registers: Mapping[int, int]) -> Stage1:
+    def value(register: type[Register]) -> int:
+        return registers[encoding(register)]
+
+    if regime is Regime.Regime_EL2:
+        return EL2Regime(TTBR0_EL2(value(TTBR0_EL2)), TCR_EL2(value(TCR_EL2)), SCTLR_EL2(value(SCTLR_EL2)))
+    if regime is Regime.Regime_EL20:
+        sctlr, ttbrs = SCTLR_EL2(value(SCTLR_EL2)), (TTBR0_EL2(value(TTBR0_EL2)), TTBR1_EL2(value(TTBR1_EL2)))
+        return EL20Regime(*ttbrs, TCR_EL2_E2H(value(TCR_EL2) if sctlr.M else _WALKS_OFF), sctlr)
+    control = SCTLR_EL1(value(SCTLR_EL1))
+    # With stage 1 off TCR_EL1 is not read; its reset value has no granule for the upper range.
+    tcr = TCR_EL1(value(TCR_EL1) if control.M else _WALKS_OFF)
+    return EL10Regime(TTBR0_EL1(value(TTBR0_EL1)), TTBR1_EL1(value(TTBR1_EL1)), tcr, control)
+
+
+def physical(pe: PEState, gpt: PossibleGPT, va: int, kind: Kind) -> int:
+    """Physical address of a virtual one whose access is performed."""
+    accdesc = access_at(kind.access_name, pe.context)
+    _, address = FullTranslate(pe, gpt, va, accdesc, Chooser(), unobserved)
+    assert address is not None  # the access was performed
+    return address.address
+
+
+def saved_program_status(record: Record) -> int:
+    """M[3:0] of the SPSR after an exception: the level, and SP_ELx but for EL0."""
+    return record.el << 2 | (record.el > 0)
+
+
+def saved_scr(record: Record) -> int:
+    """{NSE, NS} of SCR_EL3 while the record's state was in force."""
+    return (record.state >> 1) << 62 | record.state & 1
