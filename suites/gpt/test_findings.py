@@ -132,23 +132,23 @@ def test_protected_size_of_46_bits(check: Check) -> None:
 
 @pytest.mark.rule("GPC-110")
 def test_bypass_window_of_16_gb(check: Check) -> None:
-    """BWSIZE 0b100 is a window of 16 GB: a load inside it from a gigabyte that the tables say nothing of."""
+    """BWSIZE 0b100 is a window of 16 GB: a load from its middle, in a gigabyte that the tables say nothing of."""
     if not check.applies("FEAT_RME_GPC3", check.session.features.gpc3):
         return
     made = with_table(check)
     gpccr = made.geometry.gpccr().replace(GPCBW=1)
     gpcbw = GPCBW_EL3.of(BWSIZE=0b100, BWSTRIDE=0b10000, BWADDR=16)
-    stimulus = check.session.stimulus(Kind.LOAD, 16 * GB, World.SECURE)
+    stimulus = check.session.stimulus(Kind.LOAD, 24 * GB, World.SECURE)
     check.run(Scene.of("a window of 16 GB", made, gpccr=gpccr, gpcbw=gpcbw), [stimulus])
 
 
 @pytest.mark.rule("GPC-111")
 def test_reserved_bypass_size(check: Check) -> None:
-    """BWSIZE 0b011 is reserved: with windows enabled every checked access is a GPT walk fault."""
+    """BWSIZE 0b101 is reserved: with windows enabled every checked access is a GPT walk fault."""
     if not check.applies("FEAT_RME_GPC3", check.session.features.gpc3):
         return
     made = with_table(check)
     gpccr = made.geometry.gpccr().replace(GPCBW=1)
     stimulus = check.session.stimulus(Kind.LOAD, LOW, World.SECURE)
-    items = warm(check, stimulus, gpccr=gpccr, gpcbw=GPCBW_EL3.of(BWSIZE=0b011))
+    items = warm(check, stimulus, gpccr=gpccr, gpcbw=GPCBW_EL3.of(BWSIZE=0b101))
     check.run(Scene.of("a reserved BWSIZE", made), items)
