@@ -2,9 +2,9 @@
 
 ``provide(name)`` gives an ``Image``, obtaining or building it when the cache does not have it; every failure is an
 ``ImageError`` of one line.  A user's own QEMU, compiler or probe is named by ``override`` or by the environment
-variables REALMCHECK_QEMU, REALMCHECK_QEMU10, REALMCHECK_CC and REALMCHECK_PROBE; where the name is that of another
-image of the same kind (``qemu10`` for ``qemu``), that image is meant, and where it is the image's own name, the image
-itself, as if nothing was named.  REALMCHECK_OFFLINE=1 forbids the network.
+variables REALMCHECK_QEMU, REALMCHECK_QEMU10, REALMCHECK_CC, REALMCHECK_PROBE and REALMCHECK_PROBE_HOST; where the name
+is that of another image of the same kind (``qemu10`` for ``qemu``), that image is meant, and where it is the image's
+own name, the image itself, as if nothing was named.  REALMCHECK_OFFLINE=1 forbids the network.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from images.errors import ImageError
 
 def test_shipped_catalogue() -> None:
     specs = catalogue.load()
-    assert list(specs) == ["qemu", "qemu10", "compiler", "probe-root"]
+    assert list(specs) == ["qemu", "qemu10", "compiler", "probe-root", "probe-host"]
     assert {spec.environment for spec in specs.values()} >= {"REALMCHECK_QEMU", "REALMCHECK_CC", "REALMCHECK_PROBE"}
 
 
