@@ -33,6 +33,27 @@ class Table:
             raise self.error(f"must be a string, not {value!r}" if key in self.values else "is missing", key)
         return value
 
+    def integer(self, key: str, default: int | None = None) -> int:
+        """The integer at ``key``; ImageError when it is something else, or absent without a default."""
+        value = self.values.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.error(f"must be an integer, not {value!r}" if key in self.values else "is missing", key)
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """The number at ``key``; ImageError when it is something else, or absent without a default."""
+        value = self.values.get(key, default)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise self.error(f"must be a number, not {value!r}" if key in self.values else "is missing", key)
+        return float(value)
+
+    def boolean(self, key: str, default: bool | None = None) -> bool:
+        """The boolean at ``key``; ImageError when it is something else, or absent without a default."""
+        value = self.values.get(key, default)
+        if not isinstance(value, bool):
+            raise self.error(f"must be true or false, not {value!r}" if key in self.values else "is missing", key)
+        return value
+
     def strings(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
         """The list of strings at ``key``; ImageError when it is something else, or absent without a default."""
         if key not in self.values and default is not None:
