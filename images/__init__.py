@@ -1,9 +1,9 @@
 """What is booted: QEMU, a compiler, the probe firmware, TF-A, a Linux host.  This is the public face.
 
 ``provide(name)`` gives an ``Image``, obtaining or building it when the cache does not have it; every failure is an
-``ImageError`` of one line.  A user's own QEMU, compiler, probe, TF-A, kernel and so on is named by ``override`` or by the
-environment variable that the catalogue gives; where the name is that of another image of the same kind (``qemu10`` for
-``qemu``), that image is meant, and where it is the image's own name, the image itself, as if nothing was named.
+``ImageError`` of one line.  A user's own QEMU, compiler, probe, TF-A, kernel and so on is named by ``override`` or by
+the environment variable that the catalogue gives; where the name is that of another image of the same kind (``qemu10``
+for ``qemu``), that image is meant, and where it is the image's own name, the image itself, as if nothing was named.
 REALMCHECK_OFFLINE=1 forbids the network.
 """
 

@@ -1,4 +1,4 @@
-"""Writing a cpio archive of the "newc" form, as the Linux kernel unpacks an initramfs; the same members, the same bytes.
+"""Writing a cpio archive of the "newc" form, as the Linux kernel unpacks an initramfs; same members, same bytes.
 
 Source of the form: Documentation/driver-api/early-userspace/buffer-format.rst of the kernel.
 """
