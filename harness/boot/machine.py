@@ -10,11 +10,13 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from harness.boot import stages
+from harness.boot.debugger import Debugger, stopped
 from harness.boot.monitor import Monitor
 from harness.boot.prepare import Prepared
 from harness.boot.stages import How, Reached, StageFailedError
@@ -46,8 +48,12 @@ class StackMachine:
         self._consoles: dict[str, Console] = {}
         self._ram: SharedRam | None = None
         self._monitor: Monitor | None = None
+        self._debugger: Debugger | None = None
+        self._debugging = False
         self._started = 0.0
         self._progress: stages.Progress | None = None
+        self.closing: list[Callable[[], None]] = []
+        """Called once at the next power-off, before the RAM goes: whoever holds on to it lets go there."""
 
     @property
     def stack(self) -> Stack:
@@ -72,6 +78,21 @@ class StackMachine:
         if self._monitor is None:
             raise MisuseError("the machine is off; call boot() first")
         return self._monitor
+
+    def human(self, line: str) -> str:
+        """What QEMU's human monitor answers to a line such as ``info ramblock``."""
+        return self.monitor.human(line)
+
+    @contextmanager
+    def stopped(self) -> Iterator[Debugger]:
+        """The machine stands still inside and its system registers can be read; it runs on afterwards."""
+        if self._debugger is None:
+            raise MisuseError("the machine is off; call boot() first")
+        if not self._debugging:
+            self.human("gdbserver chardev:debugger")
+            self._debugging = True
+        with stopped(self._debugger) as debugger:
+            yield debugger
 
     @property
     def reached(self) -> tuple[Reached, ...]:
@@ -111,13 +132,18 @@ class StackMachine:
         """End QEMU and let everything go; idempotent.  Logs stay."""
         if self._process is not None:
             self._process.kill()
+        while self.closing:
+            self.closing.pop()()
         if self._monitor is not None:
             self._monitor.close()
+        if self._debugger is not None:
+            self._debugger.close()
         for console in self._consoles.values():
             console.close()
         if self._ram is not None:
             self._ram.close()
-        self._process = self._monitor = self._ram = None
+        self._process = self._monitor = self._debugger = self._ram = None
+        self._debugging = False
         self._consoles = {}
 
     def check_alive(self) -> None:
@@ -161,6 +187,9 @@ class StackMachine:
             mine, other = socket_pair()
             theirs.append(other)
             self._monitor = Monitor(mine)
+            mine, other = socket_pair()
+            theirs.append(other)
+            self._debugger = Debugger(mine)
             if self.prepared.flash is not None:
                 flash = _memory_file(self.prepared.flash)
             fds = [item.fileno() for item in theirs]
@@ -175,7 +204,7 @@ class StackMachine:
                 os.close(flash)
 
     def _argv(self, fds: list[int], flash: int) -> list[str]:
-        """QEMU's command line; ``fds`` are the consoles' ends and then the monitor's."""
+        """QEMU's command line; ``fds`` are the consoles' ends, then the monitor's and the debugger's."""
         machine = self.stack.machine
         assert self._ram is not None
         argv = [*self.prepared.qemu]
@@ -186,7 +215,8 @@ class StackMachine:
         argv += ["-nodefaults", "-no-user-config", "-display", "none"]
         for name, fd in zip(self.stack.consoles, fds, strict=False):
             argv += ["-chardev", f"socket,id={name},fd={fd}", "-serial", f"chardev:{name}"]
-        argv += ["-chardev", f"socket,id=monitor,fd={fds[-1]}", "-qmp", "chardev:monitor"]
+        argv += ["-chardev", f"socket,id=monitor,fd={fds[-2]}", "-qmp", "chardev:monitor"]
+        argv += ["-chardev", f"socket,id=debugger,fd={fds[-1]}"]
         argv += ["-bios", f"/proc/self/fd/{flash}"] if flash >= 0 else []
         argv += ["-gdb", f"tcp:127.0.0.1:{self._gdb}", "-S"] if self._gdb else []
         return [*argv, *self.prepared.arguments()]

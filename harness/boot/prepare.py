@@ -48,14 +48,15 @@ def prepare(
     bl33: Path | None = None,
     files: Mapping[str, Path] | None = None,
     qemu: str = "",
+    firmware: str = "",
     offline: bool = False,
     progress: Progress | None = None,
 ) -> Prepared:
     """Obtain what a stack (or the stack of that name) boots.
 
     ``rmm`` is the user's RMM image (default: REALMCHECK_RMM) where the stack takes one, ``bl33`` a non-secure payload
-    in place of the manifest's, ``files`` the user's files by name.  ImageError when something cannot be had,
-    MisuseError when something is given that the stack has no place for.
+    in place of the manifest's, ``files`` the user's files by name, ``firmware`` an image that takes TF-A's place.
+    ImageError when something cannot be had, MisuseError when something is given that the stack has no place for.
     """
     if isinstance(stack, str):
         stack = load(stack)
@@ -76,13 +77,13 @@ def prepare(
         binaries.append(_of_file("rmm", chosen))
     image = None
     if stack.firmware is not None:
-        firmware = images.provide(stack.firmware.image, offline=offline, progress=progress)
-        binaries += map(_provenance, firmware.provenance)
+        built = images.provide(firmware or stack.firmware.image, offline=offline, progress=progress)
+        binaries += map(_provenance, built.provenance)
         payload = bl33 or (None if stack.firmware.bl33 == "loop" else paths[stack.firmware.bl33])
         if bl33 is not None:
             binaries.append(_of_file("bl33", bl33))
         image = flash.compose(
-            firmware,
+            built,
             bl33=flash.ENDLESS_LOOP if payload is None else flash.payload(payload),
             rmm=None if chosen is None else _read(chosen),
         )
