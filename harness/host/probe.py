@@ -89,6 +89,12 @@ class HostProbe:
         """Store to a Non-secure physical address."""
         return self.run([Record(0, Op.STORE, address=pa, value0=value, size_log2=size_log2)])[0]
 
+    def registers(self, encodings: Sequence[int]) -> dict[int, int]:
+        """System registers by encoding; those that are not there (their read takes an exception) are left out."""
+        if not encodings:
+            return {}
+        return _values(encodings, self.run([Record(0, Op.MRS, aux=encoding) for encoding in encodings]))
+
     def smc(self, *arguments: int) -> tuple[int, ...]:
         """Call the firmware with x0, x1 ... as given, the others up to x17 zero; x0-x17 as it left them."""
         return self.call(arguments).x
@@ -100,10 +106,10 @@ class HostProbe:
         """One SMC with x0-x17 from ``arguments`` (zero beyond), between two looks at registers.
 
         ``written``: system registers to set before, by encoding; they are put back afterwards.  ``watched``: those to
-        read before and after the call.
+        read before and after the call; one that is not there spoils the syndrome registers, by its exception.
         """
         asked = dict(written or {})
-        old = self._read(list(asked))
+        old = self.registers(list(asked))
         present = [encoding for encoding in asked if encoding in old]
         setting = [Record(0, Op.MSR, aux=encoding, value0=asked[encoding]) for encoding in present]
         reading = [Record(0, Op.MRS, aux=encoding) for encoding in watched]
@@ -127,11 +133,6 @@ class HostProbe:
             before=_values(watched, results[len(setting) : at]),
             after=_values(watched, results[at + 1 : at + 1 + len(watched)]),
         )
-
-    def _read(self, encodings: Sequence[int]) -> dict[int, int]:
-        if not encodings:
-            return {}
-        return _values(encodings, self.run([Record(0, Op.MRS, aux=encoding) for encoding in encodings]))
 
     def _pool(self, offset: int, length: int) -> bytes:
         return self.machine.ram.read(self.banner.batch - RAM_BASE + offset, length)
