@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from harness.boot.mutants import StackMutant
 from harness.host.probe import CallResult
@@ -22,7 +22,7 @@ Change = Callable[[CallResult], CallResult]
 def _call(name: str, rule: str, change: Change) -> StackMutant:
     """Every call comes back with this change."""
 
-    def make(original: Original) -> Any:
+    def make(original: Original) -> Callable[..., CallResult]:
         return lambda *args, **kwargs: change(original(*args, **kwargs))
 
     return StackMutant(name, "hygiene", (rule,), (Patch(_PROBE, "HostProbe.call", make),), "observation")
