@@ -9,12 +9,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from harness.boot.machine import RAM_BASE
 from harness.boot.mutants import StackMutant
-from harness.host.probe import CallResult
+from harness.host.calls import RMI_GRANULE_DELEGATE, RMI_GRANULE_UNDELEGATE
+from harness.host.granules import GRANULE, Granules
+from harness.host.probe import CallResult, HostProbe
 from harness.host.registers import REGISTERS
+from harness.probe.records import Result
 from refmodel.mutants.mutant import Original, Patch
 
 _PROBE: Final = "harness.host.probe"
+_GRANULES: Final = "harness.host.granules"
 _ENCODINGS: Final = {register.name: register.encoding for register in REGISTERS}
 Change = Callable[[CallResult], CallResult]
 
@@ -75,4 +80,98 @@ HYGIENE_MUTANTS: Final = (
     _call("smc-changes-vttbr", "HYG-005", _system("VTTBR_EL2")),
     _call("smc-leaks-x3", "HYG-006", _x(3)),
 )
-HOST_MUTANTS: tuple[StackMutant, ...] = HYGIENE_MUTANTS
+
+
+def _granule(name: str, rule: str, *patches: Patch) -> StackMutant:
+    return StackMutant(name, "granules", (rule,), patches, "observation")
+
+
+def _status(function: int, change: Callable[[int, int], int]) -> Patch:
+    """x0 of a call of ``function`` changed: ``change(status, granule)``."""
+
+    def make(original: Original) -> Callable[..., tuple[int, ...]]:
+        def smc(probe: HostProbe, *arguments: int) -> tuple[int, ...]:
+            x = original(probe, *arguments)
+            return (change(x[0], arguments[1]), *x[1:]) if arguments[0] == function else x
+
+        return smc
+
+    return Patch(_PROBE, "HostProbe.smc", make)
+
+
+def _silently(function: int) -> Patch:
+    """A call of ``function`` is not made, and answered as if it had been."""
+
+    def make(original: Original) -> Callable[..., tuple[int, ...]]:
+        def smc(probe: HostProbe, *arguments: int) -> tuple[int, ...]:
+            return (0,) * 18 if arguments[0] == function else original(probe, *arguments)
+
+        return smc
+
+    return Patch(_PROBE, "HostProbe.smc", make)
+
+
+def _too_much(original: Original) -> Callable[..., tuple[int, ...]]:
+    """A granule is delegated together with the one after it, which no call gives back."""
+
+    def smc(probe: HostProbe, *arguments: int) -> tuple[int, ...]:
+        x: tuple[int, ...] = original(probe, *arguments)
+        if arguments[0] == RMI_GRANULE_DELEGATE and x[0] == 0:
+            original(probe, RMI_GRANULE_DELEGATE, arguments[1] + GRANULE)
+        return x
+
+    return smc
+
+
+def _refused_but_done(original: Original) -> Callable[..., tuple[int, ...]]:
+    """A call that is refused delegates another granule all the same."""
+
+    def smc(probe: HostProbe, *arguments: int) -> tuple[int, ...]:
+        x: tuple[int, ...] = original(probe, *arguments)
+        if arguments[0] == RMI_GRANULE_DELEGATE and x[0] != 0:
+            original(probe, RMI_GRANULE_DELEGATE, _BYSTANDER)
+        return x
+
+    return smc
+
+
+def _access(change: Callable[[Result], Result]) -> Patch:
+    """What an access in a granule met is changed."""
+
+    def make(original: Original) -> Callable[..., Result]:
+        return lambda granules, name, pa: change(original(granules, name, pa))
+
+    return Patch(_GRANULES, "Granules.access", make)
+
+
+def _stores_arrive(original: Original) -> Callable[..., Result]:
+    """An access faults, but what it stores arrives."""
+
+    def access(granules: Granules, name: str, pa: int) -> Result:
+        result: Result = original(granules, name, pa)
+        if result.taken and name.startswith("store"):
+            granules.machine.ram.write(pa - RAM_BASE, b"\xff")
+        return result
+
+    return access
+
+
+def _load_faults(original: Original) -> Callable[..., Result]:
+    return lambda probe, pa, size_log2=3: original(probe, 0x0E00_2000, size_log2)
+
+
+_BYSTANDER: Final = 0x7600_0000
+GRANULE_MUTANTS: Final = (
+    _granule("delegate-forgets-the-table", "GRN-001", _silently(RMI_GRANULE_DELEGATE)),
+    _granule("delegate-takes-the-neighbour", "GRN-001", Patch(_PROBE, "HostProbe.smc", _too_much)),
+    _granule("delegated-granule-reads", "GRN-002", _access(lambda result: result._replace(taken=0, esr=0, far=0))),
+    _granule("delegated-granule-wrong-syndrome", "GRN-002", _access(lambda result: result._replace(esr=0x96000010))),
+    _granule("delegated-granule-shows-data", "GRN-002", _access(lambda result: result._replace(data0=0x5EC8E7))),
+    _granule("delegated-granule-takes-stores", "GRN-002", Patch(_GRANULES, "Granules.access", _stores_arrive)),
+    _granule("undelegate-forgets-the-table", "GRN-003", _silently(RMI_GRANULE_UNDELEGATE)),
+    _granule("undelegated-granule-faults", "GRN-003", Patch(_PROBE, "HostProbe.load", _load_faults)),
+    _granule("delegate-grants-everything", "GRN-004", _status(RMI_GRANULE_DELEGATE, lambda status, granule: 0)),
+    _granule("refused-delegate-changes-the-table", "GRN-004", Patch(_PROBE, "HostProbe.smc", _refused_but_done)),
+    _granule("nobody-wipes", "GRN-005", Patch(_GRANULES, "WIPING", lambda original: "tfa-host")),
+)
+HOST_MUTANTS: tuple[StackMutant, ...] = (*HYGIENE_MUTANTS, *GRANULE_MUTANTS)

@@ -1,7 +1,7 @@
 """System registers of EL0, EL1 and EL2 that belong to the Normal world and that a call of the firmware has to preserve.
 
 Names and encodings are those of the Arm Architecture Reference Manual (DDI 0487).  ``filled`` are the bits that a test
-may set while the probe runs at EL2 with its MMU off and nothing below: none of a register that governs the probe itself.
+may set while the probe runs at EL2 with its MMU off and nothing below: none of a register that governs the probe.
 """
 
 from __future__ import annotations
