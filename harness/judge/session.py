@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from harness.errors import MisuseError, TargetError
@@ -31,6 +32,7 @@ from refmodel.rules import Rule
 from refmodel.sysregs import GPCCR_EL3
 
 _KILLED = "SIGKILL"
+_SOURCE_LINE = re.compile(r"(\.(?:c|h|inc|rs)):\d+:")
 _CULPRITS = 2
 """So many stimuli of a scene may take the target down before the scene itself is given up."""
 
@@ -143,7 +145,7 @@ class Session:
         stimulus = _stimulus_of(item)
         text = scene.describe(stimulus) if stimulus else {"scene": scene.title, "item": repr(item)}
         evidence = error.evidence
-        last_words = f" ({evidence.last_words[-1]})" if evidence.last_words else ""
+        last_words = f" ({without_lines(evidence.last_words[-1])})" if evidence.last_words else ""
         signature = f"{scene.title}: the target is lost, {evidence.exit_status or 'no answer'}{last_words}"
 
         def case(waiver: str) -> FailingCase:
@@ -293,6 +295,14 @@ def _keep_code(stimuli: Sequence[Stimulus], fetched: Sequence[int]) -> None:
                 f"a {stimulus.kind.title} to {stimulus.pa:#x} overwrites an instruction to be fetched; keep stores and "
                 "fetches of a batch in different 16-byte lanes"
             )
+
+
+def without_lines(words: str) -> str:
+    """The last words of a machine without line numbers of its source: one assertion is one signature in every release.
+
+    ``cpu.c:99: step: Assertion ...`` becomes ``cpu.c: step: Assertion ...``.
+    """
+    return _SOURCE_LINE.sub(r"\1:", words)
 
 
 def _stimulus_of(item: Item) -> Stimulus | None:

@@ -307,6 +307,25 @@ def test_other_last_words_are_another_loss(session: Session, machine: FalsifiedT
     assert tally.rule(Rule.AVAILABILITY).failed == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("qemu: target/arm/tcg/tlb_helper.c:156: report: failed", "qemu: target/arm/tcg/tlb_helper.c: report: failed"),
+        ("qemu: ./include/qemu/bitops.h:574: extract64: failed", "qemu: ./include/qemu/bitops.h: extract64: failed"),
+        ("machine: code:12: failed", "machine: code:12: failed"),
+    ],
+)
+def test_a_signature_has_no_line_of_the_machines_source(
+    words: str, shown: str, session: Session, machine: FalsifiedTarget
+) -> None:
+    """Lines move from release to release; a waiver of an assertion is for its whole version range."""
+    machine.last_words = (words,)
+    machine.lose = lambda record: record.op == Op.LOAD and record.address == session.windows.va(ANY, World.ROOT)
+    tally = judged(session, session.stimulus(Kind.LOAD, ANY, World.ROOT))
+    machine.last_words = ("machine: assertion failed",)
+    assert failures(tally) == {Rule.AVAILABILITY: [f"sample: the target is lost, aborted ({shown})"]}
+
+
 def test_a_scene_that_loses_the_target_with_every_stimulus_is_given_up(
     session: Session, machine: FalsifiedTarget
 ) -> None:
