@@ -142,7 +142,7 @@ class Session:
     def _report_lost(
         self, scene: Scene, item: Item, error: TargetError, tally: Tally, *, batch: str = "", index: int = 0
     ) -> None:
-        stimulus = _stimulus_of(item)
+        stimulus = stimulus_of(item)
         text = scene.describe(stimulus) if stimulus else {"scene": scene.title, "item": repr(item)}
         evidence = error.evidence
         last_words = f" ({without_lines(evidence.last_words[-1])})" if evidence.last_words else ""
@@ -223,7 +223,7 @@ class Session:
         The answer is all that the batch rests on, also what is there from batches before: a stored batch stands for
         itself.
         """
-        stimuli = [s for s in map(_stimulus_of, items) if s is not None]
+        stimuli = [s for s in map(stimulus_of, items) if s is not None]
         self._stay_inside(stimuli)
         writes: list[tuple[int, bytes]] = []
         if set_up:
@@ -305,7 +305,8 @@ def without_lines(words: str) -> str:
     return _SOURCE_LINE.sub(r"\1:", words)
 
 
-def _stimulus_of(item: Item) -> Stimulus | None:
+def stimulus_of(item: Item) -> Stimulus | None:
+    """The access among what an item is; None where it is something else."""
     match item:
         case Stimulus():
             return item
