@@ -12,7 +12,7 @@ from typing import Final
 
 from harness.errors import MisuseError
 from harness.judge.cases import failure_text
-from harness.judge.session import stimulus_of
+from harness.judge.scene import stimulus_of
 from harness.judge.stimulus import RET
 from harness.judge.world import WorldScene
 from harness.probe.records import Op

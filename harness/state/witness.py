@@ -14,8 +14,8 @@ from harness.judge import cases
 from harness.judge.calibration import read_regime
 from harness.judge.expectation import Expectation
 from harness.judge.judging import BatchJudge, Bench, SceneState
-from harness.judge.scene import Item, Scene
-from harness.judge.session import Session, stimulus_of
+from harness.judge.scene import Item, Scene, stimulus_of
+from harness.judge.session import Session
 from harness.judge.stimulus import Kind, Stimulus
 from harness.judge.tally import Tally
 from harness.judge.world import WorldScene

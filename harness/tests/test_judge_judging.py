@@ -14,6 +14,7 @@ from harness.judge.scene import Invalidate, Scene, TableWrite, Under
 from harness.judge.session import Session
 from harness.judge.stimulus import Kind, Stimulus
 from harness.judge.tally import Tally
+from harness.probe.batch import EncodedBatch, decode_header
 from harness.probe.records import Op, Record, RecordFlag, Result, Status, World
 from harness.report import Verdict
 from harness.tests.judge_samples import LOW, FalsifiedTarget, builder, scene
@@ -337,6 +338,50 @@ def test_a_scene_that_loses_the_target_with_every_stimulus_is_given_up(
     assert tally.rule(Rule.AVAILABILITY).failed == 2
     assert "48 more stimuli of 'sample' were not sent" in tally.unjudged
     assert machine.batches - batches < 30
+
+
+@pytest.mark.parametrize("place", [0, 1, 6, 11])
+def test_a_loss_that_does_not_say_where_is_pinned_by_shorter_batches(
+    place: int, session: Session, machine: FalsifiedTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stimuli = [session.stimulus(Kind.LOAD, ANY + 16 * n, World.ROOT) for n in range(12)]
+    monkeypatch.setattr(machine, "says_where", False)
+    monkeypatch.setattr(machine, "lose", lambda record: record.address == stimuli[place].va)
+    tally = judged(session, *stimuli)
+    assert failures(tally) == {Rule.AVAILABILITY: ["sample: the target is lost, aborted (machine: assertion failed)"]}
+    assert tally.rule(Rule.GPI_ANY).judged == 11
+    (case,) = tally.rule(Rule.AVAILABILITY).cases
+    assert case.index == place and f"{stimuli[place].pa:#x}" in case.stimulus["address"]
+
+
+def test_what_is_lost_whatever_is_sent_is_pinned_to_nothing(
+    session: Session, machine: FalsifiedTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scene's own registers, say: no stimulus is to blame."""
+    stimuli = [session.stimulus(Kind.LOAD, ANY + 16 * n, World.ROOT) for n in range(4)]
+    original = machine.run_encoded
+
+    def run_encoded(encoded: EncodedBatch) -> bytes:
+        if decode_header(encoded.image).context_count == 2 and not machine.says_where:
+            raise TargetLostError("the machine is gone")
+        return original(encoded)
+
+    monkeypatch.setattr(machine, "run_encoded", run_encoded)
+    monkeypatch.setattr(session, "restart", lambda: None)
+    monkeypatch.setattr(machine, "says_where", False)
+    with pytest.raises(TargetLostError, match="the machine is gone"):
+        judged(session, *stimuli)
+
+
+def test_a_batch_that_cannot_be_judged_is_no_loss(
+    session: Session, machine: FalsifiedTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "falsify", lambda record, result: result._replace(status=Status.REFUSED))
+    monkeypatch.setattr(session, "restart", lambda: None)
+    batches = machine.batches
+    with pytest.raises(TargetProtocolError, match="status 3, not DONE"):
+        judged(session, *(session.stimulus(Kind.LOAD, ANY + 16 * n, World.ROOT) for n in range(4)))
+    assert machine.batches - batches == 2
 
 
 def test_a_scene_is_kept_from_batch_to_batch_and_judged_the_same(session: Session, machine: FalsifiedTarget) -> None:
