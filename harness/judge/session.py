@@ -128,7 +128,7 @@ class Session:
                     loss = self._pin(scene, remaining, loss, tally)
                 elif loss.at != suspect:
                     raise
-                if not 0 <= loss.at < len(remaining) or loss.killed:
+                if loss.killed or not 0 <= loss.at < len(remaining):
                     raise
                 report_lost(scene, remaining.pop(loss.at), loss, tally, self.reproduce)
                 suspect = None
@@ -146,8 +146,11 @@ class Session:
         return Loss(error, SOMEWHERE if at is None else at, attempt.batches[-1] if attempt.batches else "")
 
     def _pin(self, scene: Scene, items: Sequence[Item], loss: Loss, tally: Tally) -> Loss:
-        """The loss at the last item of the shortest beginning that loses the target; nowhere if no item is needed."""
-        survives, loses = -1, len(items)
+        """The loss at the last item of the shortest beginning that loses the target.
+
+        Where none is needed, because the scene's registers are enough, it is at the first, as on a target that says.
+        """
+        survives, loses = 0, len(items)
         while loses - survives > 1:
             length = (survives + loses) // 2
             attempt = tally.fork()

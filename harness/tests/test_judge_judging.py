@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from harness.check import Check
-from harness.errors import MisuseError, TargetLostError, TargetProtocolError
+from harness.errors import MisuseError, TargetEvidence, TargetLostError, TargetProtocolError
 from harness.judge.scene import Invalidate, Scene, TableWrite, Under
 from harness.judge.session import Session
 from harness.judge.stimulus import Kind, Stimulus
@@ -354,23 +354,23 @@ def test_a_loss_that_does_not_say_where_is_pinned_by_shorter_batches(
     assert case.index == place and f"{stimuli[place].pa:#x}" in case.stimulus["address"]
 
 
-def test_what_is_lost_whatever_is_sent_is_pinned_to_nothing(
+def test_a_scene_that_loses_the_target_whatever_is_sent_is_given_up(
     session: Session, machine: FalsifiedTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The scene's own registers, say: no stimulus is to blame."""
+    """The scene's own registers, say."""
     stimuli = [session.stimulus(Kind.LOAD, ANY + 16 * n, World.ROOT) for n in range(4)]
     original = machine.run_encoded
 
     def run_encoded(encoded: EncodedBatch) -> bytes:
-        if decode_header(encoded.image).context_count == 2 and not machine.says_where:
-            raise TargetLostError("the machine is gone")
+        header = decode_header(encoded.image)
+        if header.context_count and header.record_count <= len(stimuli):
+            raise TargetLostError("the machine is gone", TargetEvidence(exit_status="aborted"))
         return original(encoded)
 
     monkeypatch.setattr(machine, "run_encoded", run_encoded)
-    monkeypatch.setattr(session, "restart", lambda: None)
-    monkeypatch.setattr(machine, "says_where", False)
-    with pytest.raises(TargetLostError, match="the machine is gone"):
-        judged(session, *stimuli)
+    tally = judged(session, *stimuli)
+    assert tally.rule(Rule.AVAILABILITY).signatures == {"sample: the target is lost, aborted": 2}
+    assert "2 more stimuli of 'sample' were not sent" in tally.unjudged
 
 
 def test_a_batch_that_cannot_be_judged_is_no_loss(
