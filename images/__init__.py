@@ -13,9 +13,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from images import catalogue, compiler, probe_build, program, qemu, source, tfa
+from images import archive, catalogue, compiler, probe_build, program, qemu, source, tfa
 from images.cache import Cache
-from images.catalogue import FirmwareSpec, PackageSpec, ProbeSpec, SourceSpec, Spec
+from images.catalogue import ArchiveSpec, FirmwareSpec, PackageSpec, ProbeSpec, SourceSpec, Spec
 from images.debian import Request
 from images.errors import ImageError
 from images.image import Image, Provenance
@@ -46,6 +46,8 @@ def provide(name: str, *, offline: bool = False, progress: Progress | None = Non
             return qemu.provide(spec, request, chosen)
         case SourceSpec():
             return source.provide(spec, request)
+        case ArchiveSpec():
+            return archive.own(spec, chosen) if chosen else archive.provide(spec, request)
         case FirmwareSpec():
             return _firmware(spec, request, chosen)
         case PackageSpec(kind="tool"):
@@ -87,6 +89,8 @@ def find(name: str) -> Image | None:
             return qemu.find(spec, request, chosen)
         case SourceSpec():
             return source.find(spec, request)
+        case ArchiveSpec():
+            return archive.own(spec, chosen) if chosen else archive.find(spec, request)
         case FirmwareSpec():
             if chosen:
                 return tfa.own(spec, chosen)

@@ -21,7 +21,8 @@ A manifest describes one stack::
     [files]                     NAME = where it comes from, one of
     kernel = { image = "NAME" }                 an image of the catalogue
     disk = { user = "what it is" }              a file that the user names: --file disk=PATH
-    flash = { archive = "NAME", member = "M" }  a member of a public archive
+    flash = { archive = "NAME", member = "M" }  a member of a public archive of the catalogue ("." for all of it)
+                                and private = true where the machine writes to it: every power-on gets a copy
 
     [consoles]                  in the order of QEMU's -serial options
     uart0 = "what speaks there"
@@ -87,12 +88,16 @@ class Firmware:
 
 @dataclass(frozen=True, kw_only=True)
 class FileSource:
-    """Where a file comes from: an ``image`` of the catalogue, the ``user`` (what it is), or an ``archive``'s member."""
+    """Where a file comes from: an ``image`` of the catalogue, the ``user`` (what it is), or an ``archive``'s member.
+
+    ``private``: the machine writes to it, so every power-on gets a copy of its own.
+    """
 
     image: str = ""
     user: str = ""
     archive: str = ""
     member: str = ""
+    private: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,10 +247,11 @@ def _files(top: Table) -> dict[str, FileSource]:
     for name in table.values:
         entry = table.table(name)
         entry.only(FileSource.__dataclass_fields__)
-        keys = set(entry.values)
+        keys = entry.values.keys() - {"private"}
         if not _NAME.fullmatch(name) or keys not in ({"image"}, {"user"}, {"archive", "member"}):
             raise table.error("must be { image = ... }, { user = ... } or { archive = ..., member = ... }", name)
-        found[name] = FileSource(**{key: entry.string(key) for key in keys})
+        texts = {key: entry.string(key) for key in keys}
+        found[name] = FileSource(**texts, private=entry.boolean("private", False))
     return found
 
 

@@ -12,7 +12,9 @@ from harness.boot.rmm import version_in
 from harness.errors import MisuseError
 from harness.report import open_run_directory
 from images import stack as stacks
+from images.download import UnreachableError
 from images.progress import Silent, progress_for
+from images.stack import Stack
 
 GOOD, BAD, INCONCLUSIVE = 0, 1, 2
 _GDB = 1234
@@ -50,7 +52,20 @@ def run(args: argparse.Namespace) -> int:
     stack = stacks.load(args.stack)
     if args.until:
         stack.stage(args.until)
-    prepared = prepare(
+    try:
+        prepared = _prepare(stack, args)
+    except UnreachableError as error:
+        return _not_run(stack, error, as_json=args.json)
+    logs = open_run_directory(args.logs, root=Path("results/boots"))
+    machine = StackMachine(prepared, logs=logs, timeout_scale=args.timeout_scale, gdb=args.gdb)
+    try:
+        return _boot(machine, prepared, args)
+    finally:
+        machine.power_off()
+
+
+def _prepare(stack: Stack, args: argparse.Namespace) -> Prepared:
+    return prepare(
         stack,
         rmm=args.rmm,
         bl33=args.bl33,
@@ -59,12 +74,15 @@ def run(args: argparse.Namespace) -> int:
         offline=args.offline,
         progress=Silent() if args.json else progress_for(sys.stderr),
     )
-    logs = open_run_directory(args.logs, root=Path("results/boots"))
-    machine = StackMachine(prepared, logs=logs, timeout_scale=args.timeout_scale, gdb=args.gdb)
-    try:
-        return _boot(machine, prepared, args)
-    finally:
-        machine.power_off()
+
+
+def _not_run(stack: Stack, error: UnreachableError, *, as_json: bool) -> int:
+    """What the stack boots cannot be reached from here: that says nothing about the stack."""
+    if as_json:
+        print(json.dumps({"stack": stack.name, "reached": False, "verdict": "NOT_RUN", "reason": str(error)}, indent=2))
+    else:
+        print(f"NOT_RUN: {error}", file=sys.stderr)
+    return INCONCLUSIVE
 
 
 def _list(*, as_json: bool) -> int:
