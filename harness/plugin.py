@@ -26,6 +26,7 @@ from harness.run import Run
 from harness.targets.factory import KNOWN, TargetFactory
 from harness.targets.target import TargetOptions
 from images import ImageError
+from images.download import UnreachableError
 from images.progress import progress_for
 from refmodel.rules import Rule
 
@@ -238,6 +239,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     except TargetError as error:
         problem = f"the target was lost: {describe(error)}"
         _release(run, check)
+    except UnreachableError as error:
+        _not_run(run, item, error)
     except BaseException as error:
         # Whatever stopped the test, what the model knows of the machine may be out of step with it now.
         _release(run, check)
@@ -258,6 +261,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         lines = "\n".join(f"{r.rules[0]}: {r.reason}" for r in incomplete)
         pytest.fail(f"INCONCLUSIVE\n{lines}", pytrace=False)
     return outcome
+
+
+def _not_run(run: Run, item: pytest.Item, error: UnreachableError) -> NoReturn:
+    """What a test boots cannot be downloaded here: that is no verdict about it."""
+    with contextlib.suppress(MisuseError):  # ``broken`` stops the run at the next result
+        run.left_out(item.nodeid, Verdict.NOT_RUN, str(error))
+    pytest.skip(f"NOT_RUN: {error}")
 
 
 def _release(run: Run, check: Check | StackCheck) -> None:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from images import catalogue, compiler, initramfs, payload, probe_build, program, qemu, source, tfa
+from images import archive, catalogue, compiler, initramfs, payload, probe_build, program, qemu, source, tfa
 from images.cache import Cache
-from images.catalogue import FirmwareSpec, InitramfsSpec, PackageSpec, ProbeSpec, SourceSpec, Spec
+from images.catalogue import ArchiveSpec, FirmwareSpec, InitramfsSpec, PackageSpec, ProbeSpec, SourceSpec, Spec
 from images.debian import Request
 from images.errors import ImageError
 from images.image import Image, Provenance
@@ -52,6 +52,8 @@ def provide(name: str, *, offline: bool = False, progress: Progress | None = Non
             return initramfs.provide(spec, request.cache, request.progress, *parts)
         case SourceSpec():
             return source.provide(spec, request)
+        case ArchiveSpec():
+            return archive.own(spec, chosen) if chosen else archive.provide(spec, request)
         case FirmwareSpec():
             return _firmware(spec, request, chosen)
         case PackageSpec(kind="tool"):
@@ -100,6 +102,8 @@ def find(name: str) -> Image | None:
             return initramfs.find(spec, request.cache, busybox, tool) if busybox and tool else None
         case SourceSpec():
             return source.find(spec, request)
+        case ArchiveSpec():
+            return archive.own(spec, chosen) if chosen else archive.find(spec, request)
         case FirmwareSpec():
             if chosen:
                 return tfa.own(spec, chosen)

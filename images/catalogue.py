@@ -19,6 +19,7 @@ CATALOGUE: Final = Path(__file__).with_name("catalogue.toml")
 HOST_SUITE: Final = "host"
 KINDS: Final = (
     "qemu", "compiler", "tool", "kernel", "userland", "probe", "program", "initramfs", "source", "firmware",
+    "archive",
 )  # fmt: skip
 # Names become parts of paths, and words of apt's command line and sources: nothing else may hide in them.
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -129,7 +130,23 @@ class FirmwareSpec:
     edits: tuple[str, ...] = ()
 
 
-Spec = PackageSpec | ProbeSpec | InitramfsSpec | SourceSpec | FirmwareSpec
+@dataclass(frozen=True, kw_only=True)
+class ArchiveSpec:
+    """A prebuilt archive at ``url`` (http or https) with ``sha256`` (hex); ``members`` are paths that it must hold.
+
+    ``environment`` names a directory of the user's with the same content.
+    """
+
+    name: str
+    kind: str
+    summary: str
+    environment: str
+    url: str
+    sha256: str
+    members: tuple[str, ...]
+
+
+Spec = PackageSpec | ProbeSpec | InitramfsSpec | SourceSpec | FirmwareSpec | ArchiveSpec
 
 
 def _words(table: tomlfile.Table, key: str, shape: re.Pattern[str], default: Sequence[str] = ()) -> tuple[str, ...]:
@@ -248,6 +265,28 @@ def _firmware_spec(name: str, table: tomlfile.Table) -> FirmwareSpec:
     )
 
 
+def _archive_spec(name: str, table: tomlfile.Table) -> ArchiveSpec:
+    table.only(ArchiveSpec.__dataclass_fields__.keys() - {"name"})
+    url, sha256 = table.string("url"), table.string("sha256")
+    if not re.match(r"https?://[^/\s]+/\S+$", url):
+        raise table.error(f"must be an http or https URL, not {url!r}", "url")
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise table.error("must be 64 hexadecimal digits", "sha256")
+    members = table.strings("members")
+    for member in members:
+        if not member or Path(member).is_absolute() or ".." in Path(member).parts:
+            raise table.error(f"must hold paths inside the archive, not {member!r}", "members")
+    return ArchiveSpec(
+        name=name,
+        kind=table.string("kind"),
+        summary=table.string("summary"),
+        environment=_variable(table),
+        url=url,
+        sha256=sha256,
+        members=members,
+    )
+
+
 def load(path: Path = CATALOGUE) -> Mapping[str, Spec]:
     """The specs by name, in the file's order; ImageError with file, line and key for anything wrong."""
     top = tomlfile.load(path)
@@ -267,6 +306,8 @@ def load(path: Path = CATALOGUE) -> Mapping[str, Spec]:
                 specs[name] = _source_spec(name, table)
             case "firmware":
                 specs[name] = _firmware_spec(name, table)
+            case "archive":
+                specs[name] = _archive_spec(name, table)
             case other:
                 raise table.error(f"must be one of {', '.join(KINDS)}, not {other!r}", "kind")
     return specs

@@ -21,10 +21,17 @@ A manifest describes one stack::
     [files]                     NAME = where it comes from, one of
     kernel = { image = "NAME" }                 an image of the catalogue
     disk = { user = "what it is" }              a file that the user names: --file disk=PATH
-    flash = { archive = "NAME", member = "M" }  a member of a public archive
+    flash = { archive = "NAME", member = "M" }  a member of a public archive of the catalogue ("." for all of it)
+                                and private = true where the machine writes to it: every power-on gets a copy
 
     [consoles]                  in the order of QEMU's -serial options
     uart0 = "what speaks there"
+
+    [[region]]                  memory, and whose it is when the normal world starts; see suites/boot
+    name = "RMM's memory"
+    base = 0x4010_0000          physical address
+    size = 0x0180_0000          bytes; 0: to the end of RAM
+    owner = "realm"             root, secure, realm or non-secure
 
     [[stage]]                   see harness/boot/stages.py
     name = "rmm"
@@ -43,8 +50,9 @@ A manifest describes one stack::
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +61,8 @@ from images.errors import ImageError
 from images.tomlfile import Table
 
 STACKS: Final = Path(__file__).with_name("stacks")
+RAM_BASE: Final = 0x4000_0000  # of the virt machine
+PAGE: Final = 4096
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]*")
 
 
@@ -78,12 +88,16 @@ class Firmware:
 
 @dataclass(frozen=True, kw_only=True)
 class FileSource:
-    """Where a file comes from: an ``image`` of the catalogue, the ``user`` (what it is), or an ``archive``'s member."""
+    """Where a file comes from: an ``image`` of the catalogue, the ``user`` (what it is), or an ``archive``'s member.
+
+    ``private``: the machine writes to it, so every power-on gets a copy of its own.
+    """
 
     image: str = ""
     user: str = ""
     archive: str = ""
     member: str = ""
+    private: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +118,25 @@ class Stage:
     send: str
 
 
+class Owner(Enum):
+    """The world that memory belongs to."""
+
+    ROOT = "root"
+    SECURE = "secure"
+    REALM = "realm"
+    NON_SECURE = "non-secure"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryRegion:
+    """Physical addresses [base, base + size) in bytes, and the ``owner`` when the normal world starts."""
+
+    name: str
+    base: int
+    size: int
+    owner: Owner
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stack:
     """A stack as its manifest describes it; ``path`` is the manifest, ``consoles`` name -> what speaks there."""
@@ -115,6 +148,7 @@ class Stack:
     firmware: Firmware | None
     files: Mapping[str, FileSource]
     consoles: Mapping[str, str]
+    regions: tuple[MemoryRegion, ...]
     stages: tuple[Stage, ...]
     fail: tuple[str, ...]
     noise: tuple[str, ...]
@@ -142,20 +176,22 @@ def load(name: str) -> Stack:
     if not name.endswith(".toml") and name not in names():
         raise ImageError(f"there is no stack {name!r}", remedy=f"stacks: {', '.join(names())}, or a manifest's path")
     top = tomlfile.load(path)
-    top.only(("extends", "summary", "machine", "firmware", "files", "consoles", "stage", "boot"))
+    top.only(("extends", "summary", "machine", "firmware", "files", "consoles", "region", "stage", "boot"))
     base = load(top.string("extends")) if "extends" in top.values else None
     files = {**(base.files if base else {}), **_files(top)}
     consoles = {**(base.consoles if base else {}), **_consoles(top, base)}
     boot = top.table("boot") if "boot" in top.values else Table(path, top.text, "boot", {})
     boot.only(("fail", "noise"))
+    machine = _machine(_table(top, "machine", base), files, base.machine if base else None)
     return Stack(
         name=path.stem,
         path=path,
         summary=top.string("summary"),
-        machine=_machine(_table(top, "machine", base), files, base.machine if base else None),
+        machine=machine,
         firmware=_firmware(top, files, base.firmware if base else None),
         files=files,
         consoles=consoles,
+        regions=_regions(top, machine.memory_mib << 20) or (_to_ram_end(base, machine) if base else ()),
         stages=_stages(top, tuple(consoles), base.stages if base else ()),
         fail=(base.fail if base else ()) + _patterns(boot, "fail"),
         noise=(base.noise if base else ()) + _patterns(boot, "noise"),
@@ -211,10 +247,11 @@ def _files(top: Table) -> dict[str, FileSource]:
     for name in table.values:
         entry = table.table(name)
         entry.only(FileSource.__dataclass_fields__)
-        keys = set(entry.values)
+        keys = entry.values.keys() - {"private"}
         if not _NAME.fullmatch(name) or keys not in ({"image"}, {"user"}, {"archive", "member"}):
             raise table.error("must be { image = ... }, { user = ... } or { archive = ..., member = ... }", name)
-        found[name] = FileSource(**{key: entry.string(key) for key in keys})
+        texts = {key: entry.string(key) for key in keys}
+        found[name] = FileSource(**texts, private=entry.boolean("private", False))
     return found
 
 
@@ -223,6 +260,32 @@ def _consoles(top: Table, base: Stack | None) -> dict[str, str]:
     if not table.values and base is None:
         raise table.error("must name at least one console")
     return {name: table.string(name) for name in table.values}
+
+
+def _regions(top: Table, ram: int) -> tuple[MemoryRegion, ...]:
+    found: list[MemoryRegion] = []
+    end = 0
+    for table in top.tables("region"):
+        table.only(MemoryRegion.__dataclass_fields__)
+        base, size, owner = table.integer("base"), table.integer("size"), table.string("owner")
+        if owner not in {item.value for item in Owner}:
+            raise table.error(f"must be {', '.join(item.value for item in Owner)}, not {owner!r}", "owner")
+        if base < end or size < 0 or (base | size) % PAGE:
+            raise table.error(f"must be whole pages after the region above, not {base:#x}, {size:#x} bytes", "base")
+        found.append(MemoryRegion(name=table.string("name"), base=base, size=size, owner=Owner(owner)))
+        end = base + size
+    return _sized(found, ram)
+
+
+def _sized(regions: Sequence[MemoryRegion], ram: int) -> tuple[MemoryRegion, ...]:
+    return tuple(replace(item, size=item.size or RAM_BASE + ram - item.base) for item in regions)
+
+
+def _to_ram_end(base: Stack, machine: Machine) -> tuple[MemoryRegion, ...]:
+    """The regions of an extended manifest, the one that ends with its RAM made to end with this machine's."""
+    end = RAM_BASE + (base.machine.memory_mib << 20)
+    again = [replace(item, size=0) if item.base + item.size == end else item for item in base.regions]
+    return _sized(again, machine.memory_mib << 20)
 
 
 def _stages(top: Table, consoles: tuple[str, ...], base: tuple[Stage, ...]) -> tuple[Stage, ...]:

@@ -14,6 +14,6 @@ from __future__ import annotations
 
 from harness.boot.machine import StackMachine
 from harness.boot.prepare import Prepared, prepare
-from harness.boot.stages import Reached, StageFailedError
+from harness.boot.stages import How, Reached, StageFailedError
 
-__all__ = ["Prepared", "Reached", "StackMachine", "StageFailedError", "prepare"]
+__all__ = ["How", "Prepared", "Reached", "StackMachine", "StageFailedError", "prepare"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ class StackMachine:
         self.prepared = prepared
         self.logs = logs
         self.timeout_scale = timeout_scale
+        self._private = logs / "private"
         self._gdb = gdb
         self._process: Process | None = None
         self._consoles: dict[str, Console] = {}
@@ -142,6 +144,7 @@ class StackMachine:
             console.close()
         if self._ram is not None:
             self._ram.close()
+        shutil.rmtree(self._private, ignore_errors=True)
         self._process = self._monitor = self._debugger = self._ram = None
         self._debugging = False
         self._consoles = {}
@@ -219,7 +222,18 @@ class StackMachine:
         argv += ["-chardev", f"socket,id=debugger,fd={fds[-1]}"]
         argv += ["-bios", f"/proc/self/fd/{flash}"] if flash >= 0 else []
         argv += ["-gdb", f"tcp:127.0.0.1:{self._gdb}", "-S"] if self._gdb else []
-        return [*argv, *self.prepared.arguments()]
+        return [*argv, *self.prepared.arguments(self._copies())]
+
+    def _copies(self) -> dict[str, Path]:
+        """Copies of the files that the machine writes to; they go with the machine."""
+        copies = {}
+        for name, source in self.stack.files.items():
+            if source.private:
+                original, copy = self.prepared.files[name], self._private / name
+                copy.parent.mkdir(exist_ok=True)
+                (shutil.copytree if original.is_dir() else shutil.copyfile)(original, copy)
+                copies[name] = copy
+        return copies
 
     def _follow(self, progress: stages.Progress, watch: Callable[[Reached], None]) -> None:
         poller = select.poll()

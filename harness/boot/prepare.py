@@ -35,9 +35,9 @@ class Prepared:
     rmm: Path | None
     provenance: tuple[Provenance, ...]
 
-    def arguments(self) -> tuple[str, ...]:
-        """The manifest's further QEMU arguments with the files' paths in place of their names."""
-        paths = {name: str(path).replace(",", ",,") for name, path in self.files.items()}  # QEMU doubles commas
+    def arguments(self, private: Mapping[str, Path]) -> tuple[str, ...]:
+        """The manifest's further QEMU arguments with the files' paths (``private`` copies first) for their names."""
+        paths = {name: str(path).replace(",", ",,") for name, path in {**self.files, **private}.items()}
         return tuple(re.sub(r"\{([^{}]*)\}", lambda m: paths[m[1]], word) for word in self.stack.machine.args)
 
 
@@ -115,6 +115,11 @@ def _file(
         if not given.exists():
             raise ImageError("does not exist", where=str(given), remedy=f"correct --file {name}=PATH")
         return given.resolve()
+    if source.archive:
+        place = images.provide(source.archive, offline=offline, progress=progress).path / source.member
+        if not place.exists():
+            raise ImageError("is not in the archive", where=str(place), remedy=f"correct files.{name} of {stack.path}")
+        return place
     if source.image:
         return images.provide(source.image, offline=offline, progress=progress).path
     raise ImageError(

@@ -23,7 +23,7 @@ from refmodel.gpt.walk import GPTBaseAddress, GPTWalk
 from refmodel.memory import Memory, MemoryMap, Region, RegionKind
 from refmodel.sysregs import GPCCR_EL3, GPTBR_EL3
 
-_REGISTERS: Final = ("GPCCR_EL3", "GPTBR_EL3")
+_REGISTERS: Final = ("GPCCR_EL3", "GPTBR_EL3", "SCR_EL3", "cpsr")
 _FEATURES: Final = Features(rme=3, pamax=52)
 """All that the model knows: fields of an absent feature are RES0 and read as zero, so they cannot mislead the walk."""
 _GPIS_PER_ENTRY: Final = 16
@@ -130,7 +130,7 @@ def _level_1_address(gpc: GPCState, descriptor: int) -> int | None:
 
 
 def read_registers(machine: StackMachine) -> dict[str, int]:
-    """GPCCR_EL3 and GPTBR_EL3, with the machine stopped meanwhile; the debugger shows no ID registers."""
+    """GPCCR_EL3, GPTBR_EL3, SCR_EL3 and PSTATE (as ``cpsr``), with the machine stopped meanwhile."""
     with machine.stopped() as debugger:
         return read_all(debugger, _REGISTERS)
 

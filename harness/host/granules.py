@@ -6,32 +6,33 @@ firmware has set up EL3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import pairwise
 from typing import Final
 
 from harness.boot.debugger import read_all
 from harness.boot.machine import StackMachine
 from harness.boot.physical import PhysicalMemory
-from harness.boot.tables import Span, Tables, read_registers, snapshot, state_of
+from harness.boot.tables import Tables, read_registers, snapshot, state_of
 from harness.host.probe import HostProbe
 from harness.host.registers import EL2
 from harness.judge.compare import compare
 from harness.probe.records import Op, Record, Result
 from refmodel.access import access_at
+from refmodel.bits import Slice
 from refmodel.context import PEContext
 from refmodel.faultrecord import Fault, FaultRecord
 from refmodel.faults import AArch64_Abort, WithoutFAR
 from refmodel.gpt.check import GranuleProtectionCheck
-from refmodel.gpt.decode import gpi_name
+from refmodel.gpt.decode import DecodeGPTTable, DecodePGS, GPT_Table, GPTL0Size, gpi_name
 from refmodel.gpt.types import GPCF
 from refmodel.outcomes import AccessPerformed, ExceptionTaken
 from refmodel.pas import EL, FullAddress, PASpace, SecurityState
 from refmodel.sysregs import HCR_EL2, SCR_EL3
 
 GRANULE: Final = 4096
+_ENTRY: Final = 8  # bytes of a descriptor
+_GRANULES: Final = 16  # that one level 1 descriptor is about
 WIPING = "tfa-rmm-host"
 """The stack whose RMM has to wipe what changes hands; TF-A's test realm payload wipes nothing."""
 _HCR: Final = next(register.encoding for register in EL2 if register.name == "HCR_EL2")
@@ -51,20 +52,31 @@ ACCESSES: Final[Mapping[str, tuple[Op, str, int]]] = {
 """What a test may do at an address: the probe's operation, the model's kind of access, log2 of the size in bytes."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Snapshot:
-    """The tables at one moment; the spans of the whole space are worked out once."""
+    """The tables at one moment."""
 
     tables: Tables
 
-    @cached_property
-    def spans(self) -> tuple[Span, ...]:
-        """The whole protected space, granules with the same GPI together."""
-        return self.tables.spans()
-
     def gpi(self, pa: int) -> str:
         """The GPI at ``pa`` in words."""
-        return _named(self.tables.gpi(pa))
+        found = self.tables.gpi(pa)
+        return "a walk that faults" if found is None else gpi_name(found)
+
+    def level_0(self) -> bytes:
+        """The level 0 table."""
+        return self.tables.memory.read(self.tables.base, self.tables.level_0_size)
+
+    def level_1(self) -> Iterator[tuple[int, bytes]]:
+        """Every level 1 table with the first address that it is about."""
+        gpc, block = self.tables.gpc, GPTL0Size(self.tables.gpc.gpccr)
+        content = self.level_0()
+        for index in range(len(content) // _ENTRY):
+            descriptor = int.from_bytes(content[index * _ENTRY : (index + 1) * _ENTRY], "little")
+            if Slice(descriptor, 3, 0) == GPT_Table:
+                _, table, _ = DecodeGPTTable(gpc, DecodePGS(gpc.gpccr), descriptor)
+                if table is not None:
+                    yield index << block, self.tables.memory.read(table.address, self.tables.level_1_size)
 
 
 @dataclass
@@ -136,20 +148,19 @@ def outcome_in_words(outcome: AccessPerformed | ExceptionTaken) -> dict[str, str
 
 
 def changed(before: Snapshot, after: Snapshot) -> dict[str, str]:
-    """The granules whose GPI differs, ``BASE..LAST`` -> ``OLD -> NEW``, neighbours with the same change together."""
+    """The granules whose GPI differs, address -> ``OLD -> NEW``.  Other bytes that mean the same are no difference.
+
+    Only where bytes differ is the table walked.
+    """
+    if before.level_0() != after.level_0():
+        return {"level 0": "changed"}
+    granule = 1 << DecodePGS(before.tables.gpc.gpccr).bits
     found: dict[str, str] = {}
-    old, new = before.spans, after.spans
-    edges = sorted({span.base for span in (*old, *new)} | {old[-1].end})
-    i = j = 0
-    for low, high in pairwise(edges):
-        while old[i].end <= low:
-            i += 1
-        while new[j].end <= low:
-            j += 1
-        if (old[i].gpi, old[i].why) != (new[j].gpi, new[j].why):
-            found[f"{low:#x}..{high - 1:#x}"] = f"{_named(old[i].gpi)} -> {_named(new[j].gpi)}"
+    for (base, old), (_, new) in zip(before.level_1(), after.level_1(), strict=True):
+        for at in range(0, len(old), _ENTRY) if old != new else ():
+            if old[at : at + _ENTRY] != new[at : at + _ENTRY]:
+                first = base + at // _ENTRY * _GRANULES * granule
+                for pa in range(first, first + _GRANULES * granule, granule):
+                    if before.gpi(pa) != after.gpi(pa):
+                        found[f"{pa:#x}"] = f"{before.gpi(pa)} -> {after.gpi(pa)}"
     return found
-
-
-def _named(gpi: int | None) -> str:
-    return "a walk that faults" if gpi is None else gpi_name(gpi)

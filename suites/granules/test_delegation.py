@@ -29,6 +29,7 @@ STACKS: Final = ("tfa-host", "tfa-rmm-host")
 NON_SECURE: Final = "1001 (Non-secure)"
 REALM: Final = "1011 (Realm)"
 
+OWN: Final = "the RMM's own"
 REFUSED: Final = {
     "unaligned": 0x7200_0010,
     "flash": 0x0,
@@ -36,7 +37,7 @@ REFUSED: Final = {
     "EL3's RAM": 0x0E00_2000,
     "granule protection table": 0x0EEF_C000,
     "device": 0x0900_0000,
-    "the RMM's own": 0x4010_0000,
+    OWN: 0x4010_0000,
     "above RAM": 0x2_0000_0000,
     "above the address size": 1 << 52,
 }
@@ -76,7 +77,7 @@ def _call(stack: StackCheck, granules: Granules, function: int, pa: int, rule: s
 def _table(stack: StackCheck, rule: str, case: str, pa: int, before: Snapshot, after: Snapshot, wanted: str) -> None:
     """After a call the table differs from before in one granule, or (``wanted`` empty) not at all."""
     found = changed(before, after)
-    expected = {f"{pa:#x}..{pa + GRANULE - 1:#x}": wanted} if wanted else {}
+    expected = {f"{pa:#x}": wanted} if wanted else {}
     stack.judge(
         rule,
         found == expected,
@@ -166,6 +167,8 @@ def test_what_cannot_be_delegated(stack: StackCheck, name: str) -> None:
     before = granules.tables()
     for what, pa in REFUSED.items():
         _refused(stack, granules, f"delegate: {what}", RMI_GRANULE_DELEGATE, pa, before)
+        if what == OWN and "rmm" not in name:
+            continue  # the payload asks for what it is told, and EL3 cannot know that it needs its memory
         _refused(stack, granules, f"undelegate: {what}", RMI_GRANULE_UNDELEGATE, pa, before)
     pa = TEST[0]
     _refused(stack, granules, "undelegate: not delegated", RMI_GRANULE_UNDELEGATE, pa, before)
