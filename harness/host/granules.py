@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from harness.boot.debugger import read_all
 from harness.boot.machine import StackMachine
 from harness.boot.physical import PhysicalMemory
 from harness.boot.tables import Tables, read_registers, snapshot, state_of
@@ -91,9 +90,8 @@ class Granules:
 
     def __post_init__(self) -> None:
         self.memory = PhysicalMemory(self.machine)
-        self._state = state_of(read_registers(self.machine))
-        with self.machine.stopped() as debugger:
-            scr = read_all(debugger, ("SCR_EL3",))["SCR_EL3"]
+        registers = read_registers(self.machine)
+        self._state, scr = state_of(registers), registers["SCR_EL3"]
         hcr = self.probe.registers([_HCR])[_HCR]
         self.context = PEContext(el=EL.EL2, sp=1, masked=0, scr=SCR_EL3(scr), hcr=HCR_EL2(hcr))
 

@@ -13,6 +13,7 @@ from harness.boot.machine import RAM_BASE
 from harness.boot.mutants import StackMutant
 from harness.host.calls import RMI_GRANULE_DELEGATE, RMI_GRANULE_UNDELEGATE
 from harness.host.granules import GRANULE, Granules
+from harness.host.linux import Attack, HostShell
 from harness.host.probe import CallResult, HostProbe
 from harness.host.registers import REGISTERS
 from harness.probe.records import Result
@@ -20,6 +21,7 @@ from refmodel.mutants.mutant import Original, Patch
 
 _PROBE: Final = "harness.host.probe"
 _GRANULES: Final = "harness.host.granules"
+_LINUX: Final = "harness.host.linux"
 _ENCODINGS: Final = {register.name: register.encoding for register in REGISTERS}
 Change = Callable[[CallResult], CallResult]
 
@@ -174,4 +176,60 @@ GRANULE_MUTANTS: Final = (
     _granule("refused-delegate-changes-the-table", "GRN-004", Patch(_PROBE, "HostProbe.smc", _refused_but_done)),
     _granule("nobody-wipes", "GRN-005", Patch(_GRANULES, "WIPING", lambda original: "tfa-host")),
 )
-HOST_MUTANTS: tuple[StackMutant, ...] = (*HYGIENE_MUTANTS, *GRANULE_MUTANTS)
+
+
+def _linux(name: str, rule: str, method: str, make: Callable[[Original], Callable[..., object]]) -> StackMutant:
+    """A method of the shell, ``make`` giving what takes its place."""
+    return StackMutant(name, "linux", (rule,), (Patch(_LINUX, f"HostShell.{method}", make),), "observation")
+
+
+def _attack(name: str, rule: str, method: str, **changes: object) -> StackMutant:
+    """What an access met is changed, where it met an exception; the control, which meets none, stays."""
+
+    def make(original: Original) -> Callable[..., Attack]:
+        def attack(host: HostShell, *arguments: int) -> Attack:
+            seen: Attack = original(host, *arguments)
+            return replace(seen, **changes) if seen.outcome in ("fault", "killed") else seen  # type: ignore[arg-type]
+
+        return attack
+
+    return _linux(name, rule, method, make)
+
+
+def _log(name: str, rule: str, change: Callable[[str], str]) -> StackMutant:
+    """The kernel's log, and other text, changed line by line."""
+    return _linux(name, rule, "run", lambda original: lambda *words: [change(line) for line in original(*words)])
+
+
+def _write_arrives(original: Original) -> Callable[..., Attack]:
+    def write(host: HostShell, pa: int, value: int) -> Attack:
+        seen: Attack = original(host, pa, value)
+        if pa >= RAM_BASE:
+            host.machine.ram.write(pa - RAM_BASE, value.to_bytes(8, "little"))
+        return seen
+
+    return write
+
+
+def _guest(**changes: object) -> Callable[[Original], Callable[..., Attack]]:
+    return lambda original: lambda host: replace(original(host), **changes)
+
+
+LINUX_MUTANTS: Final = (
+    _log("linux-at-el1", "LNX-001", lambda line: line.replace("started at EL2", "started at EL1")),
+    _log("linux-without-kvm", "LNX-001", lambda line: "" if "kvm [1]" in line else line),
+    _log(
+        "linux-takes-rmm-memory", "LNX-002", lambda line: line.replace("418fffff : reserved", "418fffff : System RAM")
+    ),
+    _linux("guest-says-nothing", "LNX-003", "guest", _guest(words={})),
+    _attack("linux-reads-realm", "LNX-010", "read", outcome="done", esr=0),
+    _attack("linux-read-shows-data", "LNX-010", "read", value=0x5EC8E7),
+    _attack("linux-read-wrong-syndrome", "LNX-010", "read", esr=0x9200_0007),
+    _attack("linux-writes-realm", "LNX-011", "write", outcome="done", esr=0),
+    _linux("linux-write-arrives", "LNX-011", "write", _write_arrives),
+    _attack("guest-reads-realm", "LNX-012", "guest_read", outcome="done", esr=0),
+    _attack("guest-read-shows-data", "LNX-012", "guest_read", value=0x5EC8E7),
+    _linux("linux-oops-after-attack", "LNX-013", "log", lambda original: lambda host: ["Internal error: Oops"]),
+    _linux("no-guest-after-attack", "LNX-013", "guest", _guest(outcome="failed")),
+)
+HOST_MUTANTS: tuple[StackMutant, ...] = (*HYGIENE_MUTANTS, *GRANULE_MUTANTS, *LINUX_MUTANTS)
