@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
+import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
 
 from harness.errors import BadInputError, MisuseError
 from harness.report import Verdict, read_run
 from harness.rules.catalogue import load_catalogue
 from refmodel.mutants import MUTANTS, Mutant
+
+_NO_TESTS = 5  # pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     catalogue = load_catalogue(args.suites / "rules")
     kills = []
-    with ThreadPoolExecutor(args.jobs) as pool:
-        for kill in pool.map(lambda mutant: hunt(mutant, args.suites, args.seed), chosen):
-            kills.append(kill)
-            if not args.json:
-                print(_line(kill), flush=True)
+    for kill in hunt(chosen, args.suites, args.seed, args.jobs):
+        kills.append(kill)
+        if not args.json:
+            print(_line(kill), flush=True)
     breaking = {rule for mutant in MUTANTS for rule in mutant.rules}
     bare = [rule.id for rule in catalogue.rules.values() if not rule.reserved and rule.id not in breaking]
     killed = [kill.mutant.name for kill in kills if kill.killed]
@@ -109,28 +107,45 @@ def _line(kill: Kill) -> str:
     return f"{kill.mutant.name:42} {verdict}{also}{problem}"
 
 
-def hunt(mutant: Mutant, suites: Path, seed: int) -> Kill:
-    """Run the tests that cite a rule of the mutant against it."""
-    with tempfile.TemporaryDirectory(prefix="realmcheck-mutant-") as scratch:
-        command = [sys.executable, "-m", "pytest", str(suites / mutant.subject), f"--target=mutant:{mutant.name}"]
-        command += [f"--results={scratch}", f"--seed={seed}", "--scale=smoke", "-q", "-p", "no:cacheprovider"]
-        command += [f"--rule={rule}" for rule in mutant.rules]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED:
-            return Kill(mutant, (), (), "no test cites its rules")
-        try:
-            checks = read_run(Path(scratch)).checks
-        except BadInputError:
-            return Kill(mutant, (), (), f"the suite did not run: {_why(done)}", ran=False)
+def hunt(chosen: Sequence[Mutant], suites: Path, seed: int, jobs: int) -> Iterator[Kill]:
+    """Run the tests that cite a rule of each mutant against it, ``jobs`` mutants at a time."""
+    # Imported here: the other commands must not pay for pytest and what it brings.
+    from harness.forked import run_all
+
+    with tempfile.TemporaryDirectory(prefix="realmcheck-mutants-") as scratch:
+        places = [Path(scratch) / mutant.name for mutant in chosen]
+        runs = [
+            (_arguments(mutant, suites, seed, place), place.with_suffix(".out"))
+            for mutant, place in zip(chosen, places, strict=True)
+        ]
+        for mutant, place, status in zip(chosen, places, run_all(runs, jobs), strict=True):
+            yield _kill(mutant, place, status)
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _arguments(mutant: Mutant, suites: Path, seed: int, results: Path) -> list[str]:
+    arguments = [str(suites / mutant.subject), f"--target=mutant:{mutant.name}", f"--results={results}"]
+    arguments += [f"--seed={seed}", "--scale=smoke", "-q", "-p", "no:cacheprovider", "--stop-when-rules-failed"]
+    return arguments + [f"--rule={rule}" for rule in mutant.rules]
+
+
+def _kill(mutant: Mutant, results: Path, status: int) -> Kill:
+    """What results and exit status say of a mutant; a run that stops because its rules have failed ends with 2."""
+    if status == _NO_TESTS:
+        return Kill(mutant, (), (), "no test cites its rules")
+    try:
+        checks = read_run(results).checks
+    except BadInputError:
+        return Kill(mutant, (), (), f"the suite did not run: {_why(results.with_suffix('.out'), status)}", ran=False)
     failed = {rule for check in checks if check.verdict is Verdict.FAIL for rule in check.rules}
     own = tuple(rule for rule in mutant.rules if rule in failed)
-    others = tuple(sorted(failed - set(own)))
-    ran = done.returncode in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-    return Kill(mutant, own, others, "" if ran else f"pytest exit status {done.returncode}: {_why(done)}", ran=ran)
+    others, ran = tuple(sorted(failed - set(own))), status in (0, 1)
+    problem = "" if ran else f"pytest exit status {status}: {_why(results.with_suffix('.out'), status)}"
+    return Kill(mutant, own, others, problem, ran=ran)
 
 
-def _why(done: subprocess.CompletedProcess[str]) -> str:
+def _why(output: Path, status: int) -> str:
     """The first line of pytest's output that names an error, or its last line."""
-    lines = [line.strip() for line in (*done.stderr.splitlines(), *done.stdout.splitlines()) if line.strip()]
+    lines = [line.strip() for line in output.read_text(errors="replace").splitlines() if line.strip()]
     named = (line for line in lines if line.startswith(("ERROR", "E   ", "error:")))
-    return next(named, lines[-1] if lines else f"exit status {done.returncode}")
+    return next(named, lines[-1] if lines else f"exit status {status}")
