@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from harness.errors import BadInputError, MisuseError
 from harness.report import Verdict, read_run
 from harness.rules.catalogue import load_catalogue
 from refmodel.mutants import MUTANTS, Mutant
-
-_NO_TESTS = 5  # pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 @dataclass(frozen=True)
@@ -130,18 +130,18 @@ def _arguments(mutant: Mutant, suites: Path, seed: int, results: Path) -> list[s
 
 
 def _kill(mutant: Mutant, results: Path, status: int) -> Kill:
-    """What results and exit status say of a mutant; a run that stops because its rules have failed ends with 2."""
-    if status == _NO_TESTS:
+    output = results.with_suffix(".out")
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         return Kill(mutant, (), (), "no test cites its rules")
     try:
         checks = read_run(results).checks
     except BadInputError:
-        return Kill(mutant, (), (), f"the suite did not run: {_why(results.with_suffix('.out'), status)}", ran=False)
+        return Kill(mutant, (), (), f"the suite did not run: {_why(output, status)}", ran=False)
     failed = {rule for check in checks if check.verdict is Verdict.FAIL for rule in check.rules}
     own = tuple(rule for rule in mutant.rules if rule in failed)
-    others, ran = tuple(sorted(failed - set(own))), status in (0, 1)
-    problem = "" if ran else f"pytest exit status {status}: {_why(results.with_suffix('.out'), status)}"
-    return Kill(mutant, own, others, problem, ran=ran)
+    others = tuple(sorted(failed - set(own)))
+    ran = status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    return Kill(mutant, own, others, "" if ran else f"pytest exit status {status}: {_why(output, status)}", ran=ran)
 
 
 def _why(output: Path, status: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,8 +44,9 @@ def test_the_exit_status(
     kills: tuple[Kill, ...], status: int, project: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
+    left: Iterator[Kill] = iter(kills)
     monkeypatch.setattr(mutants, "MUTANTS", (MUTANT,) * len(kills))
-    monkeypatch.setattr(mutants, "hunt", lambda *arguments: iter(kills))
+    monkeypatch.setattr(mutants, "hunt", lambda *arguments: left)
     assert cli.main(["mutants", "--json", "--jobs=1"]) == status
     found = json.loads(capsys.readouterr().out)
     lists = {"killed": KILLED, "survived": SURVIVED, "not_run": NOT_RUN}
