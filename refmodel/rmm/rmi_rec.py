@@ -77,12 +77,7 @@ def _aux_alias(c: Context) -> bool:
 
 def _aux_not_delegated(c: Context) -> bool:
     """``!AuxStateEqual(aux, num_aux, DELEGATED)`` (B3.13)."""
-    return any(
-        not c.PaIsDelegable(addr)
-        or not AddrIsGranuleAligned(addr)
-        or c.Granule(addr).state is not GranuleState.DELEGATED
-        for addr in _aux(c)
-    )
+    return any(not c.PaIsDelegable(addr) or c.Granule(addr).state is not GranuleState.DELEGATED for addr in _aux(c))
 
 
 def _create(c: Context) -> Iterable[Success]:
