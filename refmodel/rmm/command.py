@@ -103,6 +103,16 @@ class Command:
             made.extend(self._succeed(context))
         return tuple(made)
 
+    def successes(self, context: Context) -> Iterable[Outcome]:
+        """The permitted outcomes that are no failure: the same as in ``permitted``, found without the others."""
+        for condition in self.conditions:
+            try:
+                if condition.pre(context) is True:
+                    return ()
+            except IllFormed:
+                continue
+        return self._succeed(context)
+
     def true_conditions(self, context: Context) -> frozenset[str]:
         """Labels of the pre-conditions that hold, whatever their order."""
         found = set()

@@ -5,7 +5,7 @@ Source: DEN0137 1.0-rel0, chapters B4 to B6, A4.3.4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from refmodel.rmm.access import realm_access
@@ -99,6 +99,17 @@ def _host(state: State, call: HostCall, parameters: Parameters, vcpu: Vcpu) -> t
     if command is None:
         return (Outcome(state, SmcResult(SMCCC_NOT_SUPPORTED), "no such command"),)
     return command.permitted(context_of(command, state, call, parameters, vcpu))
+
+
+def successors(state: State, call: Call, parameters: Parameters) -> Iterator[State]:
+    """The other states that a call may lead to: those of ``step``, without working out how a command fails."""
+    outcomes: Iterable[Outcome]
+    if isinstance(call, HostCall):
+        command = RMI_COMMANDS.get(call.fid)
+        outcomes = command.successes(context_of(command, state, call, parameters)) if command else ()
+    else:
+        outcomes = step(state, call, parameters)
+    return (outcome.state for outcome in outcomes if outcome.state is not state)
 
 
 def context_of(command: Command, state: State, call: HostCall, parameters: Parameters, vcpu: Vcpu = NO_VCPU) -> Context:
