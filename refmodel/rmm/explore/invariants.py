@@ -63,6 +63,9 @@ def one_owner(state: State, p: Parameters) -> Iterator[str]:
             yield f"granule {addr:#x} is used {len(uses)} times: {', '.join(use.value for use, _ in uses)}"
         elif state.granule(addr).state is not uses[0][0]:
             yield f"granule {addr:#x} is used as {uses[0][0].value} and is {state.granule(addr).state.value}"
+    for addr, rec in state.recs.items():
+        if rec.owner not in state.realms:
+            yield f"the REC at {addr:#x} belongs to no realm"
     for addr, granule in state.granules.items():
         free = granule.state is GranuleState.UNDELEGATED or granule.state is GranuleState.DELEGATED
         if not free and addr not in found:
@@ -96,9 +99,7 @@ def recs_run_in_active_realms(state: State, p: Parameters) -> Iterator[str]:
     """A REC runs only in a realm that was activated."""
     for addr, rec in state.recs.items():
         realm = state.realms.get(rec.owner)
-        if realm is None:
-            yield f"the REC at {addr:#x} has no realm"
-        elif rec.state is RecState.REC_RUNNING and realm.state is RealmState.REALM_NEW:
+        if realm is not None and rec.state is RecState.REC_RUNNING and realm.state is RealmState.REALM_NEW:
             yield f"the REC at {addr:#x} runs in a NEW realm"
 
 
@@ -147,11 +148,23 @@ def the_host_cannot_change_memory(before: State, call: Call, after: State, p: Pa
             continue
         top = 1 << realm.ipa_width - 1
         for (_, was), (end, now) in zip(_pages(before, rd, top, p), _pages(after, rd, top, p), strict=True):
-            if was.ripas is not now.ripas and now.ripas is not Ripas.DESTROYED and call.fid != _SET_RIPAS:
+            if was.ripas is now.ripas or now.ripas is Ripas.DESTROYED:
+                pass
+            elif call.fid != _SET_RIPAS or not _asked_for(before, call.args[1], end, was, now):
                 yield f"RIPAS of the page below {end:#x} goes from {was.ripas.name} to {now.ripas.name}"
             usable = now.state is EntryState.ASSIGNED and now.ripas is Ripas.RAM
             if usable and was.state is EntryState.ASSIGNED and was.ripas is Ripas.RAM and was.addr != now.addr:
                 yield f"the page below {end:#x} is another granule"
+
+
+def _asked_for(before: State, addr: int, end: int, was: RttEntry, now: RttEntry) -> bool:
+    """Whether the REC at ``addr`` has asked for this change of the page that ends at ``end``."""
+    rec = before.recs[addr]
+    return (
+        rec.ripas_addr < end <= rec.ripas_top
+        and now.ripas is rec.ripas_value
+        and (rec.ripas_destroyed or was.ripas is not Ripas.DESTROYED)
+    )
 
 
 def _pages(state: State, rd: int, top: int, p: Parameters) -> Iterator[tuple[int, RttEntry]]:

@@ -88,8 +88,8 @@ class Scope:
 
 
 SCOPES: Final = (
-    Scope(name="two realms", granules=6, unprotected=False),
-    Scope(name="tables", granules=6, realms=1, start_level=2, recs=0),
+    Scope(name="two realms", granules=5, unprotected=False, ripas=False),
+    Scope(name="tables", granules=5, realms=1, start_level=2, recs=0),
     Scope(name="execution", granules=5, realms=1, recs=1, start_level=2, unprotected=False),
     Scope(name="two RECs", granules=5, realms=1, recs=2, ripas=False, unprotected=False),
 )
