@@ -259,8 +259,7 @@ class Session:
         registers: dict[int, tuple[RegisterEntry, ...]] = {}
         pool = bytearray()
         start = pool_pointer(len(items))
-        # With several PEs one item is complete before the next begins, whoever does it.
-        grouped = any(pe_of(item) for item in items)
+        groups = _groups(items)
         for index, item in enumerate(items):
             match item:
                 case Stimulus():
@@ -281,12 +280,24 @@ class Session:
                     made = Record(0, Op.TLBI_PAALL)
                 case Invalidate(op, xt):
                     made = Record(0, Op.SYS, aux=sysreg_encoding(1, *op.value), address=xt)
-            records.append(made._replace(pe=pe_of(item), group=index) if grouped else made)
+            records.append(made._replace(pe=pe_of(item), group=groups[index]) if groups else made)
         context = tuple(map(register_entry, scene.registers()))
         if isinstance(scene, WorldScene):
             records = scene.below(records)
             context = (*context, *scene.context.entries())
         return Batch(records=records, context=context, registers=registers, pool=bytes(pool))
+
+
+def _groups(items: Sequence[Item]) -> list[int]:
+    """Ordering groups, where several PEs take part: reads between two changes go together, anything else is alone."""
+    if not any(pe_of(item) for item in items):
+        return []
+    groups, alone = [0], False
+    for item in items:
+        stimulus = stimulus_of(item)
+        was_alone, alone = alone, stimulus is None or stimulus.kind in WRITING
+        groups.append(groups[-1] + (alone or was_alone))
+    return groups[1:]
 
 
 @contextlib.contextmanager

@@ -150,6 +150,11 @@ class Machine:
             elif range_ is not None and pe.gpt.gpc.gpccr.PGS == issuing.gpccr.PGS:
                 pe.invalidate_range(range_)
 
+    def _tlbi_by_range(self, record: Record, op: TLBIOp) -> ExceptionTaken | None:
+        """A TLBI by encoding; no operand of it makes it take an exception."""
+        self.tlbi(op, record.address)
+        return None
+
     def set_register(self, number: int, value: int) -> None:
         """MSR by the PE in turn: read-only fields keep their value; nothing is invalidated."""
         own = self.own
@@ -222,8 +227,7 @@ class Machine:
                 self.tlbi()
                 return _result(record)
             case Op.SYS if record.aux in _TLBI:
-                self.tlbi(_TLBI[record.aux], record.address)
-                return _result(record)
+                return _result(record, exception=self._tlbi_by_range(record, _TLBI[record.aux]))
             case Op.MEM_WRITE:
                 offset = record.value0
                 if not BATCH_HEADER_SIZE <= offset <= len(image) - record.aux:
