@@ -59,6 +59,8 @@ def DataCacheByVA(
         return AccessPerformed()
     accdesc = CreateAccDescDC(pe.context, cacheop, opscope)
     fault, address = TranslateAddress(pe, gpt, va, accdesc, choose, observe)
+    if fault.statuscode is Fault.Fault_GPCFOnWalk:
+        observe(Rule.DC_BY_VA, "{}: table fetches of DC are checked in any case", fault.gpcf)
     return AArch64_Abort(va, fault, pe.context) if address is None else AccessPerformed()
 
 
@@ -186,6 +188,7 @@ def AddressTranslate(
     regime = Regime.Regime_EL10 if stage_12 else context.TranslationRegime(el)
     fault, address = FullTranslate(pe, gpt, va, accdesc, choose, observe, regime=regime)
     if address is not None:
+        observe(Rule.AT_PAR, "AT of {:#x}: {}, which is not checked", va, address)
         return _par_of(address, regime, accdesc.ss)
     taken = _at_exception(va, fault, el, pe.context, is_ats1ex=not stage_12)
     if fault.gpcf.gpf is not GPCF.GPCF_None:

@@ -20,9 +20,10 @@ from refmodel.faults import (
     EC_INSTRUCTION_ABORT_SAME,
     EC_SERROR,
 )
-from refmodel.outcomes import AccessPerformed, Alternative, ExceptionTaken
+from refmodel.outcomes import AccessPerformed, AddressTranslated, Alternative, ExceptionTaken
 from refmodel.pas import EL, DecodePASpace
 from refmodel.rules import Rule
+from refmodel.sysregs import PAR_EL1
 
 _EC_NAMES = {
     EC_GPC: "Granule Protection Check",
@@ -59,7 +60,10 @@ REPORT_FIELDS = frozenset({Rule.MFAR, Rule.FAR, Rule.ISS})
 def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[Mismatch]:
     """Differences between a permitted outcome and what the probe saw; empty when the observation is in the set."""
     if isinstance(outcome, AccessPerformed):
-        return [] if not result.taken else [Mismatch("taken", None, "exception where none is permitted")]
+        if result.taken:
+            return [Mismatch("taken", None, "exception where none is permitted")]
+        same = not isinstance(outcome, AddressTranslated) or (result.par ^ outcome.par) & outcome.par_known == 0
+        return [] if same else [Mismatch("PAR", None, "PAR_EL1 says something else")]
     if not result.taken:
         return [Mismatch("taken", None, "no exception")]
     syndrome = outcome.syndrome
@@ -162,6 +166,8 @@ def signature(stimulus: Stimulus, alternative: Alternative, mismatches: Sequence
 
 
 def _shape(outcome: AccessPerformed | ExceptionTaken) -> str:
+    if isinstance(outcome, AddressTranslated):
+        return f"no exception, {_par_words(outcome.par)}"
     if isinstance(outcome, AccessPerformed):
         return "no exception"
     syndrome = outcome.syndrome
@@ -170,8 +176,14 @@ def _shape(outcome: AccessPerformed | ExceptionTaken) -> str:
 
 def _shape_of(result: Result) -> str:
     if not result.taken:
-        return "no exception"
+        return f"no exception, {_par_words(result.par)}" if result.par else "no exception"
     return f"EC={Slice(result.esr, 31, 26):#04x} ISS={result.esr & _ISS_MASK:#x}"
+
+
+def _par_words(par: int) -> str:
+    """PAR_EL1 without the address that it may hold."""
+    value = PAR_EL1(par)
+    return f"PAR_EL1 with {_fsc_words(value.FST)}" if value.F else "PAR_EL1 with an address"
 
 
 def decode_esr(esr: int) -> str:
@@ -209,7 +221,10 @@ def report_permitted(alternative: Alternative) -> ReportOutcome:
     outcome = alternative.outcome
     reasons = ((alternative.reason,) if alternative.reason else ()) + tuple(r.value for r in alternative.rules)
     if isinstance(outcome, AccessPerformed):
-        return ReportOutcome(fields={"exception": "none"}, reasons=reasons)
+        par = {"PAR_EL1": f"{outcome.par:#x}"} if isinstance(outcome, AddressTranslated) else {}
+        words = {name: f"{_par_words(outcome.par)}; bits {outcome.par_known:#x} compared" for name in par
+                 if isinstance(outcome, AddressTranslated)}  # fmt: skip
+        return ReportOutcome(fields={"exception": "none", **par}, decoded=words, reasons=reasons)
     syndrome = outcome.syndrome
     esr = syndrome.ec << 26 | syndrome.il << 25 | syndrome.iss
     esr_elx, far_elx = f"ESR_{syndrome.el.name}", f"FAR_{syndrome.el.name}"
@@ -229,7 +244,8 @@ def report_observed(result: Result) -> ReportOutcome:
     """An observation for the report."""
     if not result.taken:
         data = {"exception": "none", "data0": f"{result.data0:#x}", "data1": f"{result.data1:#x}"}
-        return ReportOutcome(fields=data)
+        par = {"PAR_EL1": f"{result.par:#x}"} if result.par else {}
+        return ReportOutcome(fields={**data, **par}, decoded={name: _par_words(result.par) for name in par})
     fields = {
         "taken to": f"EL{result.target_el}",
         "vector": f"{result.vector:#x}",

@@ -13,6 +13,8 @@ from harness.errors import MisuseError, TargetError
 from harness.judge import cases
 from harness.judge.calibration import calibrate, read_regime, register_entry
 from harness.judge.judging import BatchJudge, Bench, SceneState
+from harness.judge.operation import Operation
+from harness.judge.operation_judging import OperationJudge, WorldOperationJudge
 from harness.judge.scene import Change, Invalidate, Item, On, Scene, SetRegister, TableWrite, Under, pe_of, stimulus_of
 from harness.judge.stimulus import RET, WRITING, Kind, Stimulus
 from harness.judge.tally import Tally
@@ -196,11 +198,12 @@ class Session:
             prompt=self.calibration.prompt,
             read_memory=self.target.read_memory,
             around=around,
+            zva_bits=self.calibration.dczid.block_bits,
+            clidr=self.calibration.clidr,
         )
         with gc_paused():
             results = decode_results(raw, encoded.count)
-            judge = WorldJudge if isinstance(scene, WorldScene) else BatchJudge
-            judge(bench, state, tally, name).judge(items, results)
+            _judge_for(scene, items)(bench, state, tally, name).judge(items, results)
         tally.count((Rule.AVAILABILITY,), len(items), weak=False)
         if not any(isinstance(item, Change) for item in items):
             self._state = state
@@ -286,6 +289,14 @@ class Session:
             records = scene.below(records)
             context = (*context, *scene.context.entries())
         return Batch(records=records, context=context, registers=registers, pool=bytes(pool))
+
+
+def _judge_for(scene: Scene, items: Sequence[Item]) -> type[BatchJudge]:
+    """The judge of a batch: another where operations are asked for that are no single access."""
+    stimuli = filter(None, map(stimulus_of, items))
+    if any(isinstance(stimulus.kind, Operation) for stimulus in stimuli):
+        return WorldOperationJudge if isinstance(scene, WorldScene) else OperationJudge
+    return WorldJudge if isinstance(scene, WorldScene) else BatchJudge
 
 
 def _groups(items: Sequence[Item]) -> list[int]:

@@ -16,7 +16,7 @@ from harness.judge.expectation import Expectation
 from harness.judge.judging import BatchJudge, Bench, SceneState
 from harness.judge.scene import Item, Scene
 from harness.judge.session import Session
-from harness.judge.stimulus import Stimulus
+from harness.judge.stimulus import Stimulus, access_of
 from harness.judge.tally import Tally
 from harness.probe.records import RESULT, RESULT_SIZE, Result, Status
 from refmodel.access import PermittedOutcomes, PEState
@@ -80,7 +80,7 @@ class _Witness(BatchJudge):
             super()._one(stimulus, result, expectation, gpt, index)
             return
         pe = self._bench.pe
-        permitted = PermittedOutcomes(pe, gpt, stimulus.va, stimulus.kind.access, trace=True)
+        permitted = PermittedOutcomes(pe, gpt, stimulus.va, access_of(stimulus), trace=True)
         self.found = (
             stimulus,
             permitted.alternatives,
