@@ -80,6 +80,7 @@ def DataCacheToPoE(pe: PEState, gpt: PossibleGPT, xt: int, choose: Chooser, obse
     """
     address = _physical(xt)
     if address.paspace is not PASpace.PAS_Realm:
+        observe(Rule.DC_TO_POE, "{}: DC to PoE concerns the Realm space only", address)
         return AccessPerformed()
     accdesc = CreateAccDescDC(pe.context, CacheOp.CacheOp_CleanInvalidate, CacheOpScope.CacheOpScope_PoE)
     gpcf = gpt.check(address, choose, observe, accdesc.ss)
@@ -101,6 +102,7 @@ def InstructionCacheByVA(
 ) -> Outcome:
     """IC IVAU: whether it is translated is IMPLEMENTATION DEFINED; if it is, it is checked."""
     if not choose((Option(True), Option(False, "IC need not translate (IMPLEMENTATION DEFINED)", weak=True))):
+        observe(Rule.IC_BY_VA, "IC IVAU to {:#x} is not translated", va)
         return AccessPerformed()
     fault, address = TranslateAddress(pe, gpt, va, CreateAccDescIC(pe.context), choose, observe)
     if fault.gpcf.gpf is not GPCF.GPCF_None:

@@ -131,6 +131,11 @@ class Operation(Enum):
         return self.name.lower().replace("_", "-")
 
     @property
+    def family(self) -> str:
+        """What deviations are told as: all address translation instructions alike."""
+        return "at" if self.aux in TRANSLATING else self.title
+
+    @property
     def elements(self) -> int:
         """Registers that an access loads or stores; 0 for what is no access."""
         return _ELEMENTS.get(self, 0)

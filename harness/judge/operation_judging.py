@@ -30,6 +30,11 @@ _PAGE_BITS = 12
 _LANE = 16
 
 
+def choice_name(operation: Operation) -> str:
+    """The choice that a part makes where an operation may fault or not."""
+    return f"{operation.title} where a fault is left to the implementation"
+
+
 class _Operations(BatchJudge):
     """A judge of operations, single accesses among them; the stimuli of a batch are judged one by one."""
 
@@ -60,14 +65,18 @@ class _Operations(BatchJudge):
         if not isinstance(kind, Operation):
             super()._one(stimulus, result, expectation, gpt, index)
             return
+        if expectation.performed is not None and expectation.exceptions:
+            self._tally.choice(choice_name(kind), "exception" if result.taken else "no exception")
         if not result.taken:
             fitting = (a for a in expectation.alternatives if isinstance(a, CompiledPerformed) and a.fits(result.par))
             performed = next(fitting, None)
-            if performed is not None:
-                comparable = stimulus.pas is World.ROOT or self._bench.aliased
-                performed.hits += self._effect(stimulus, result, index) if comparable else 1
+            if performed is None:
+                self._deviates(stimulus, result, expectation, gpt, index)
                 return
-        elif kind in CHANGING and self._is_ram(stimulus.pa):
+            comparable = stimulus.pas is World.ROOT or self._bench.aliased
+            performed.hits += self._effect(stimulus, result, index) if comparable else 1
+            return
+        if kind in CHANGING and self._is_ram(stimulus.pa):
             self._denied(stimulus, index)
         super()._one(stimulus, result, expectation, gpt, index)
 

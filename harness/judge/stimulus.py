@@ -47,6 +47,11 @@ class Kind(Enum):
         """``load-pair``."""
         return self.name.lower().replace("_", "-")
 
+    @property
+    def family(self) -> str:
+        """What deviations of this kind are told as."""
+        return self.title
+
 
 class Stimulus(NamedTuple):
     """One access: its kind, virtual address, the physical address and space that the map in force gives it.

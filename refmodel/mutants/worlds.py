@@ -240,9 +240,6 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
 
 WITHOUT_SUITE = frozenset(
     {"gpc2-fields-without-gpc2", "pps-56-is-52", "gpc3-fields-without-gpc3", "pgs-not-implemented-accepted",
-     "stage-2-fetch-unreported", "second-stage-to-el1", "s1ptw-lost", "s2ptw-lost", "hpfar-zero", "cm-lost",
-     "vncr-lost", "dc-fault-as-walk-fault", "dc-to-popa-denied", "dc-to-poe-in-every-space",
-     "ic-fault-as-permission-fault", "dc-zva-far-aligned", "at-level-lost", "at-never-takes-an-exception",
-     "crossing-far-is-first-byte"}
+     "stage-2-fetch-unreported", "second-stage-to-el1", "s1ptw-lost", "s2ptw-lost", "hpfar-zero", "vncr-lost"}
 )  # fmt: skip
 """Mutants of stage 2, of operations that no stimulus asks for, and of features that today's targets have or lack."""

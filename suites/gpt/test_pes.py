@@ -21,7 +21,7 @@ _BOTH = (0, 1)
 
 
 def _two(check: Check) -> bool:
-    return check.applies("second PE that runs records", check.session.pes >= 2)
+    return check.needs("second PE that runs records", check.session.pes >= 2)
 
 
 def _changed(check: Check, pgs: PGSe, op: TLBIOp, entry: str) -> None:
