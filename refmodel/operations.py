@@ -191,7 +191,10 @@ def AddressTranslate(
     fault, address = FullTranslate(pe, gpt, va, accdesc, choose, observe, regime=regime)
     if address is not None:
         observe(Rule.AT_PAR, "AT of {:#x}: {}, which is not checked", va, address)
-        return _par_of(address, regime, accdesc.ss)
+        par = _par_of(address, regime, accdesc.ss)
+        if par.par_known & PAR_EL1.S_or_NS.mask:
+            observe(Rule.AT_SPACE, "PAR_EL1 tells the space of {}", address)
+        return par
     taken = _at_exception(va, fault, el, pe.context, is_ats1ex=not stage_12)
     if fault.gpcf.gpf is not GPCF.GPCF_None:
         observe(Rule.AT_PAR if taken is None else Rule.AT_EXCEPTION, "AT of {:#x}: {}", va, fault.gpcf)

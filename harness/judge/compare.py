@@ -183,7 +183,7 @@ def signature(stimulus: Stimulus, alternative: Alternative, mismatches: Sequence
 
 def _shape(outcome: AccessPerformed | ExceptionTaken) -> str:
     if isinstance(outcome, AddressTranslated):
-        return f"no exception, {_par_words(outcome.par)}"
+        return f"no exception, {_par_words(outcome.par, outcome.par_known)}"
     if isinstance(outcome, AccessPerformed):
         return "no exception"
     syndrome = outcome.syndrome
@@ -196,10 +196,14 @@ def _shape_of(result: Result) -> str:
     return f"EC={Slice(result.esr, 31, 26):#04x} ISS={result.esr & _ISS_MASK:#x}"
 
 
-def _par_words(par: int) -> str:
-    """PAR_EL1 without the address that it may hold."""
+def _par_words(par: int, known: int = ~0) -> str:
+    """PAR_EL1 without the address that it may hold; ``known``: its bits that are not UNKNOWN."""
     value = PAR_EL1(par)
-    return f"PAR_EL1 with {_fsc_words(value.FST)}" if value.F else "PAR_EL1 with an address"
+    if value.F:
+        return f"PAR_EL1 with {_fsc_words(value.FST)}"
+    bits = {"NSE": (PAR_EL1.NSE, value.NSE), "NS": (PAR_EL1.S_or_NS, value.S_or_NS)}
+    space = "".join(f", {name} {bit}" for name, (field, bit) in bits.items() if field.mask & known)
+    return f"PAR_EL1 with an address{space}"
 
 
 def decode_esr(esr: int) -> str:
@@ -237,10 +241,11 @@ def report_permitted(alternative: Alternative) -> ReportOutcome:
     outcome = alternative.outcome
     reasons = ((alternative.reason,) if alternative.reason else ()) + tuple(r.value for r in alternative.rules)
     if isinstance(outcome, AccessPerformed):
-        par = {"PAR_EL1": f"{outcome.par:#x}"} if isinstance(outcome, AddressTranslated) else {}
-        words = {name: f"{_par_words(outcome.par)}; bits {outcome.par_known:#x} compared" for name in par
-                 if isinstance(outcome, AddressTranslated)}  # fmt: skip
-        return ReportOutcome(fields={"exception": "none", **par}, decoded=words, reasons=reasons)
+        if isinstance(outcome, AddressTranslated):
+            compared = f"{_par_words(outcome.par, outcome.par_known)}; bits {outcome.par_known:#x} compared"
+            fields = {"exception": "none", "PAR_EL1": f"{outcome.par:#x}"}
+            return ReportOutcome(fields=fields, decoded={"PAR_EL1": compared}, reasons=reasons)
+        return ReportOutcome(fields={"exception": "none"}, reasons=reasons)
     syndrome = outcome.syndrome
     esr = syndrome.ec << 26 | syndrome.il << 25 | syndrome.iss
     esr_elx, far_elx = f"ESR_{syndrome.el.name}", f"FAR_{syndrome.el.name}"

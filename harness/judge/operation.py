@@ -132,8 +132,10 @@ class Operation(Enum):
 
     @property
     def family(self) -> str:
-        """What deviations are told as: all address translation instructions alike."""
-        return "at" if self.aux in TRANSLATING else self.title
+        """What deviations are told as: all instructions for address translation, or for data caches by VA, alike."""
+        if self.aux in TRANSLATING:
+            return "at"
+        return "dc" if self in _BY_VA else self.title
 
     @property
     def elements(self) -> int:
@@ -147,6 +149,7 @@ _ELEMENTS = {
     Operation.LOAD_PAIR_ACROSS: 2,
     Operation.STORE_PAIR_ACROSS: 2,
 }
+_BY_VA = frozenset({Operation.DC_IVAC, Operation.DC_CVAC, Operation.DC_CVAU, Operation.DC_CVAP, Operation.DC_CIVAC})
 CHANGING = frozenset({Operation.DC_ZVA, Operation.STORE_ACROSS, Operation.STORE_PAIR_ACROSS})
 """Operations that change memory."""
 

@@ -190,3 +190,10 @@ def test_at_at_el2(check: Check) -> None:
 def test_at_at_el1(check: Check, control: str) -> None:
     """AT S1E1R at EL1 whose table may not be fetched: PAR_EL1, or with SCR_EL3.GPF = 1 a GPC exception to EL3."""
     _at(check, Place(1), Operation.AT_S1E1R, ({"GPF": int(control != "none")}, {}))
+
+
+@pytest.mark.rule("GPC-148")
+def test_at_space(check: Check) -> None:
+    """AT S1E3R of an address in the Secure space: PAR_EL1.{NSE, NS} = {0, 0}."""
+    stimulus = Stimulus(Operation.AT_S1E3R, check.session.windows.va(LOW, World.SECURE), LOW, World.SECURE)
+    check.run(Scene.of("AT to the Secure space", with_table(check)), [stimulus])

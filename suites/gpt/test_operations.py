@@ -142,9 +142,9 @@ _ABOVE_EL0 = [
 
 
 @pytest.mark.parametrize(("state", "spot"), [pytest.param(World.ROOT, _EL3, id="ROOT-EL3"), *_ABOVE_EL0])
-@pytest.mark.rule("GPC-145")
+@pytest.mark.rule("GPC-145", "GPC-148")
 def test_at_output(check: Check, state: World, spot: Place) -> None:
-    """AT of granules with every GPI: PAR_EL1 has the address, which is not checked."""
+    """AT of granules with every GPI: PAR_EL1 has the address, which is not checked, and its space."""
     operations = (Operation.AT_S1E3R, Operation.AT_S1E3W) if state is World.ROOT else _translations(spot)
     places = [LOW + number * _SPAN + check.rng.randrange(4096) for number in range(len(VALID))]
     _scenes(check, state, spot, _with_every_gpi(check), "AT", operations, places)
