@@ -70,10 +70,10 @@ _KIND_OF_OP = {kind.op: kind for kind in Kind}
 
 VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "": {},
-    "base FEAT_RME": {"rme": 1},
-    "no FEAT_RME_GPC3": {"rme": 2},
-    "no 16 KB granule": {"granules": frozenset({12, 16})},
-    "56-bit addresses": {"pamax": 56},
+    "rme1": {"rme": 1},
+    "rme2": {"rme": 2},
+    "no-16k": {"granules": frozenset({12, 16})},
+    "pa56": {"pamax": 56},
 }
 """What ``TargetOptions.variant`` changes of the machine's features, by name."""
 

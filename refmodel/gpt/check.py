@@ -141,6 +141,9 @@ def GranuleProtectionCheck(
         observe(Rule.DISABLED, "GPCCR_EL3.GPC=0: no check")
         return GPC_NO_FAULT
 
+    for rule in gpc.ignored:
+        observe(rule, "a field of a feature that is absent is set, and has no effect")
+
     if not GPCRegistersConsistent(gpc, observe):
         return GPCFault(GPCF.GPCF_Walk, 0)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from enum import Enum
 
 from refmodel.features import Features
 from refmodel.observe import Observer
 from refmodel.pas import FullAddress
+from refmodel.rules import Rule
 from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3
 
 
@@ -107,10 +108,19 @@ class GPCState:
     gptbr: GPTBR_EL3
     features: Features
     gpcbw: GPCBW_EL3 = GPCBW_EL3()  # noqa: RUF009 - immutable
+    ignored: tuple[Rule, ...] = field(default=(), init=False, compare=False)
+    """Rules by which something that was written has no effect."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "ignored", tuple(self._ignored()))
         object.__setattr__(self, "gpccr", EffectiveGPCCR(self.gpccr, self.features))
         object.__setattr__(self, "gptbr", EffectiveGPTBR(self.gptbr, self.features))
+
+    def _ignored(self) -> Iterator[Rule]:
+        if not self.features.gpc2 and self.gpccr.value & _GPC2_MASK:
+            yield Rule.GPC2_RES0
+        if not self.features.gpc3 and (self.gpccr.value & _GPC3_MASK or self.gptbr.BADDR_55_52):
+            yield Rule.GPC3_RES0
 
     @property
     def base(self) -> int:

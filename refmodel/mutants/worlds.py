@@ -249,7 +249,6 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
 )  # fmt: skip
 
 WITHOUT_SUITE = frozenset(
-    {"gpc2-fields-without-gpc2", "pps-56-is-52", "gpc3-fields-without-gpc3", "pgs-not-implemented-accepted",
-     "stage-2-fetch-unreported", "second-stage-to-el1", "s1ptw-lost", "s2ptw-lost", "hpfar-zero", "vncr-lost"}
+    {"stage-2-fetch-unreported", "second-stage-to-el1", "s1ptw-lost", "s2ptw-lost", "hpfar-zero", "vncr-lost"}
 )  # fmt: skip
 """Mutants of stage 2, of operations that no stimulus asks for, and of features that today's targets have or lack."""

@@ -1,0 +1,98 @@
+"""What a PE without a feature ignores or refuses: fields of FEAT_RME_GPC2 and GPC3, granule sizes; 56-bit addresses.
+
+Targets that can be made without a feature are asked for one (``variant``); others show what they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from harness.check import Check
+from harness.judge.scene import Item, Scene
+from harness.judge.stimulus import Kind
+from harness.probe.records import World
+from refmodel.gpt.build import granules_descriptor
+from refmodel.gpt.decode import GPT_Any, GPT_NoAccess, GPT_NonSecureOnly
+from refmodel.sysregs import GPTBR_EL3
+from suites.gpt.scenes import GB, LOW, builder, quiet, warm, with_table
+
+_KINDS = (Kind.LOAD, Kind.STORE, Kind.ATOMIC_ADD)
+_ABOVE = 1 << 40
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("field", ["APPSAA", "NSO", "SPAD", "NSPAD", "RLPAD"])
+@pytest.mark.parametrize("variant", ["rme1"])
+@pytest.mark.rule("GPC-106")
+def test_gpc2_fields(check: Check, variant: str, field: str) -> None:
+    """Each field of FEAT_RME_GPC2 set on a PE without it: granules of Any, No access, 0b1101, and addresses above."""
+    if not check.lacks("FEAT_RME_GPC2", check.session.features.gpc2):
+        return
+    made = with_table(check)
+    span = 16 << made.geometry.pgs.value
+    for number, gpi in enumerate((GPT_Any, GPT_NoAccess, GPT_NonSecureOnly)):
+        made.raw_level_1(LOW + number * span, granules_descriptor([gpi] * 16))
+    places = [LOW + number * span for number in range(3)]
+    places += [_ABOVE] if check.session.features.pamax > 40 and quiet(check, _ABOVE) else []
+    scene = Scene.of(f"{field} without FEAT_RME_GPC2", made, gpccr=made.geometry.gpccr().replace(**{field: 1}))
+    items: list[Item] = [
+        check.session.stimulus(kind, pa, pas) for pa, pas, kind in itertools.product(places, World, _KINDS)
+    ]
+    check.run(scene, items)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("variant", ["rme1", "rme2"])
+@pytest.mark.parametrize("field", ["GPCBW", "PPS3", "BADDR_55_52"])
+@pytest.mark.rule("GPC-114")
+def test_gpc3_fields(check: Check, variant: str, field: str) -> None:
+    """Each field of FEAT_RME_GPC3 set on a PE without it: a denied granule stays denied, a sound table stays in use."""
+    if not check.lacks("FEAT_RME_GPC3", check.session.features.gpc3):
+        return
+    made = with_table(check)
+    made.granule(LOW, GPT_NoAccess)
+    made.block(4 * GB, GPT_Any)
+    scene = Scene.of(f"{field} without FEAT_RME_GPC3", made)
+    if field == "BADDR_55_52":
+        scene = replace(scene, gptbr=GPTBR_EL3(scene.gptbr.value).replace(BADDR_55_52=1))
+    else:
+        scene = replace(scene, gpccr=scene.gpccr.replace(**{field: 1}))
+    places = (LOW, LOW + 4096, 4 * GB)
+    items: list[Item] = [
+        check.session.stimulus(kind, pa, pas) for pa, pas, kind in itertools.product(places, World, _KINDS)
+    ]
+    check.run(scene, items)
+
+
+@pytest.mark.parametrize("variant", ["no-16k"])
+@pytest.mark.rule("GPC-115")
+def test_granule_size(check: Check, variant: str) -> None:
+    """GPCCR_EL3.PGS names a granule that the PE's translation does not have: a GPT walk fault at level 0."""
+    fields = {12: 0b00, 14: 0b10, 16: 0b01}
+    absent = [pgs for bits, pgs in fields.items() if bits not in check.session.features.granules]
+    if not check.needs("granule size that is not implemented", bool(absent)):
+        return
+    made = with_table(check)
+    items: list[Item] = []
+    for number, (pgs, pas, kind) in enumerate(itertools.product(absent, World, _KINDS)):
+        stimulus = check.session.stimulus(kind, LOW + number * 0x20_0000 + 0x3450, pas)
+        items += warm(check, stimulus, gpccr=made.geometry.gpccr().replace(PGS=pgs))
+    check.run(Scene.of("a granule size that is not implemented", made), items)
+
+
+@pytest.mark.parametrize("variant", ["pa56"])
+@pytest.mark.rule("GPC-113")
+def test_level_0_table_of_56_bits(check: Check, variant: str) -> None:
+    """56 bits are protected: the level 0 table is aligned to its size, and GPTBR_EL3's bits below are taken as zero."""
+    features = check.session.features
+    if not check.applies("FEAT_RME_GPC3", features.gpc3) or not check.applies("56-bit PAs", features.pamax == 56):
+        return
+    made = builder(check, pps=56)
+    made.block(LOW, GPT_Any)
+    for bit in range(12, made.geometry.level_0_size.bit_length() - 1):
+        scene = Scene.of(f"56 bits are protected, GPTBR bit {bit}", made)
+        scene = replace(scene, gptbr=GPTBR_EL3(made.gptbr.value | 1 << bit - 12))
+        check.run(scene, [check.session.stimulus(Kind.LOAD, LOW + GB - 16, pas) for pas in World])
