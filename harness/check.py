@@ -54,12 +54,6 @@ class Check:
         """A calibration in this run showed that the target cannot show what ``rule`` is about."""
         self.tally.not_observable[rule] = reason
 
-    def lacks(self, feature: str, present: bool) -> bool:
-        """Whether the target has not a feature that its ID registers would report; with it no cited rule applies."""
-        if present:
-            self.tally.not_applicable = f"the ID registers report {feature}"
-        return not present
-
     def needs(self, what: str, present: bool) -> bool:
         """The run showed whether the target has something; without it no cited rule applies."""
         if not present:

@@ -142,8 +142,7 @@ def GranuleProtectionCheck(
         return GPC_NO_FAULT
 
     for rule in gpc.ignored:
-        observe(rule, "a field of a feature that is absent is set, and has no effect")
-
+        observe(rule, "GPCCR_EL3 as if fields of absent features were 0: {}", gpc.gpccr)
     if not GPCRegistersConsistent(gpc, observe):
         return GPCFault(GPCF.GPCF_Walk, 0)
 
