@@ -38,7 +38,11 @@ class Prepared:
     def arguments(self, private: Mapping[str, Path]) -> tuple[str, ...]:
         """The manifest's further QEMU arguments with the files' paths (``private`` copies first) for their names."""
         paths = {name: str(path).replace(",", ",,") for name, path in {**self.files, **private}.items()}
-        return tuple(re.sub(r"\{([^{}]*)\}", lambda m: paths[m[1]], word) for word in self.stack.machine.args)
+        # A word that is nothing but a path is no list of QEMU's, in which a comma would have to be doubled.
+        whole = {f"{{{name}}}": str(path) for name, path in {**self.files, **private}.items()}
+        return tuple(
+            whole.get(word) or re.sub(r"\{([^{}]*)\}", lambda m: paths[m[1]], word) for word in self.stack.machine.args
+        )
 
 
 def prepare(
