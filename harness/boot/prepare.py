@@ -11,9 +11,8 @@ from typing import Final
 
 import images
 from harness.errors import MisuseError
-from harness.targets.target import Provenance
 from images import ImageError, flash
-from images.image import sha256_of
+from images.image import Provenance, sha256_of
 from images.progress import Progress
 from images.stack import FileSource, Stack, load
 
@@ -71,7 +70,7 @@ def prepare(
             raise MisuseError(f"stack {stack.name} has no file {name!r}; its files: {there}")
     binaries: list[Provenance] = []
     emulator = images.provide("qemu", offline=offline, progress=progress, override=qemu)
-    binaries += map(_provenance, emulator.provenance)
+    binaries += emulator.provenance
     paths: dict[str, Path] = {}
     for name, source in stack.files.items():
         paths[name] = _file(stack, name, source, given.get(name), offline, progress)
@@ -82,7 +81,7 @@ def prepare(
     image = None
     if stack.firmware is not None:
         built = images.provide(firmware or stack.firmware.image, offline=offline, progress=progress)
-        binaries += map(_provenance, built.provenance)
+        binaries += built.provenance
         payload = bl33 or (None if stack.firmware.bl33 == "loop" else paths[stack.firmware.bl33])
         if bl33 is not None:
             binaries.append(_of_file("bl33", bl33))
@@ -140,7 +139,3 @@ def _read(path: Path) -> bytes:
 
 def _of_file(name: str, path: Path) -> Provenance:
     return Provenance(name=name, path=str(path), sha256=sha256_of(path) if path.is_file() else "", origin="stack")
-
-
-def _provenance(item: images.Provenance) -> Provenance:
-    return Provenance(name=item.name, path=str(item.path), sha256=item.sha256, version=item.version, origin=item.origin)
