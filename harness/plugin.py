@@ -177,7 +177,11 @@ def check(request: pytest.FixtureRequest) -> Check:
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     cited = tuple(map(Rule, _cited(item)))
     options = TargetOptions(
-        l0gptsz=parameters.get("l0gptsz", 30), wire_only=option.wire_only, timeout_scale=option.timeout_scale
+        l0gptsz=parameters.get("l0gptsz", 30),
+        wire_only=option.wire_only,
+        timeout_scale=option.timeout_scale,
+        pes=parameters.get("pes", 1),
+        variant=parameters.get("variant", "") if run.factory.self_test else "",
     )
     shown = {name: str(value) for name, value in parameters.items()}
     try:
