@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.boot.machine import StackMachine
 from harness.boot.prepare import RMM_VARIABLE, Prepared, prepare
 from harness.targets.qemu_machine import version_of
-from harness.targets.target import Provenance
+from images.image import Provenance
 from images.progress import Progress
 from images.stack import load
 

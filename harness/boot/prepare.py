@@ -11,9 +11,8 @@ from typing import Final
 
 import images
 from harness.errors import MisuseError
-from harness.targets.target import Provenance
 from images import ImageError, flash
-from images.image import sha256_of
+from images.image import Provenance, sha256_of
 from images.progress import Progress
 from images.stack import FileSource, Stack, load
 
@@ -38,7 +37,11 @@ class Prepared:
     def arguments(self, private: Mapping[str, Path]) -> tuple[str, ...]:
         """The manifest's further QEMU arguments with the files' paths (``private`` copies first) for their names."""
         paths = {name: str(path).replace(",", ",,") for name, path in {**self.files, **private}.items()}
-        return tuple(re.sub(r"\{([^{}]*)\}", lambda m: paths[m[1]], word) for word in self.stack.machine.args)
+        # A word that is nothing but a path is no list of QEMU's, in which a comma would have to be doubled.
+        whole = {f"{{{name}}}": str(path) for name, path in {**self.files, **private}.items()}
+        return tuple(
+            whole.get(word) or re.sub(r"\{([^{}]*)\}", lambda m: paths[m[1]], word) for word in self.stack.machine.args
+        )
 
 
 def prepare(
@@ -67,7 +70,7 @@ def prepare(
             raise MisuseError(f"stack {stack.name} has no file {name!r}; its files: {there}")
     binaries: list[Provenance] = []
     emulator = images.provide("qemu", offline=offline, progress=progress, override=qemu)
-    binaries += map(_provenance, emulator.provenance)
+    binaries += emulator.provenance
     paths: dict[str, Path] = {}
     for name, source in stack.files.items():
         paths[name] = _file(stack, name, source, given.get(name), offline, progress)
@@ -78,7 +81,7 @@ def prepare(
     image = None
     if stack.firmware is not None:
         built = images.provide(firmware or stack.firmware.image, offline=offline, progress=progress)
-        binaries += map(_provenance, built.provenance)
+        binaries += built.provenance
         payload = bl33 or (None if stack.firmware.bl33 == "loop" else paths[stack.firmware.bl33])
         if bl33 is not None:
             binaries.append(_of_file("bl33", bl33))
@@ -136,7 +139,3 @@ def _read(path: Path) -> bytes:
 
 def _of_file(name: str, path: Path) -> Provenance:
     return Provenance(name=name, path=str(path), sha256=sha256_of(path) if path.is_file() else "", origin="stack")
-
-
-def _provenance(item: images.Provenance) -> Provenance:
-    return Provenance(name=item.name, path=str(item.path), sha256=item.sha256, version=item.version, origin=item.origin)

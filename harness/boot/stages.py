@@ -5,6 +5,7 @@ A stage is under way once all stages in its ``after`` are reached.  The rules, i
 - A line of ``[boot] fail``, or of ``fail`` of a stage that has been under way, ends the boot, whenever it comes and
   whatever came before: a stage that its own firmware reports as failed has failed, even if the next one comes up.
 - The mark of a stage whose predecessors have not been reached ends the boot: something was skipped.
+- The first stage's mark, once that stage has been reached, ends the boot: the machine has started again.
 - A stage that has been under way for longer than its deadline ends the boot.
 """
 
@@ -43,6 +44,7 @@ class How(Enum):
     SKIPPED = "a later stage came up without it"
     DEADLINE = "its deadline passed"
     LOST = "the machine is gone"
+    RESTARTED = "the boot began anew"
 
 
 class StageFailedError(TargetError):
@@ -152,9 +154,11 @@ class Progress:
         found: list[Stage] = []
         for stage in self.stack.stages:
             pattern = stage.expect if kind == "expect" else stage.prompt
-            if self.failure or stage.name in self.reached or stage.console != console or not pattern:
+            if self.failure or stage.console != console or not pattern or not re.search(pattern, text):
                 continue
-            if not re.search(pattern, text):
+            if stage.name in self.reached:
+                if stage is self.stack.stages[0] and kind == "expect" and self._unmistakable(stage):
+                    self.failure = Failure(self._current(), How.RESTARTED, f"{stage.name} again: {_short(text)}")
                 continue
             if not self._open(stage):
                 if self._unmistakable(stage):

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = _Parser(prog="realmcheck", description="Conformance suite for Arm's Confidential Compute Architecture.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for module in (images, report, compare, rules, mutants, bench, probe, repro, run, fip, rmm):
+    for module in (images, report, compare, rules, mutants, bench, probe, repro, rmm, run, fip):
         module.register(subparsers)
     parsed = parser.parse_args(arguments)
     try:

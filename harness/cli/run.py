@@ -128,7 +128,7 @@ def _boot(machine: StackMachine, prepared: Prepared, args: argparse.Namespace) -
         raise MisuseError("--pause-on-fail needs a terminal and no --json")
     if failure is None:
         return GOOD
-    return BAD if failure.how in (How.REPORTED, How.SKIPPED) else INCONCLUSIVE
+    return BAD if failure.how in (How.REPORTED, How.SKIPPED, How.RESTARTED) else INCONCLUSIVE
 
 
 def _report(machine: StackMachine, args: argparse.Namespace, failure: StageFailedError | None) -> dict[str, object]:
