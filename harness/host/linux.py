@@ -97,9 +97,9 @@ class HostShell:
     def _attack(self, command: str) -> Attack:
         lines = self.run(command)
         found = _ANSWER.search("\n".join(lines))
-        if found is None:
+        words = dict(word.split("=", 1) for word in found[2].split()) if found else {}
+        if "outcome" not in words:
             raise TargetProtocolError(f"{command!r} was answered with {lines[-3:]}", self.machine.evidence("shell"))
-        words = dict(word.split("=", 1) for word in found[2].split())
         number = {key: int(words.get(key, "0"), 16) for key in ("value", "signal", "esr", "pid")}
         esr = number["esr"] or (self._esr_of(number["pid"]) if words["outcome"] == "killed" else 0)
         return Attack(

@@ -77,8 +77,11 @@ class HostProbe:
 
     def run(self, records: Sequence[Record], pool: bytes = b"") -> list[Result]:
         """Run records in order.  They are given this probe's world and EL; TargetLostError when it is lost."""
-        placed = [record._replace(state=World.NON_SECURE, el=_EL) for record in records]
-        encoded = Batch(records=placed, pool=pool).encode()
+        return self.run_as_they_are([record._replace(state=World.NON_SECURE, el=_EL) for record in records], pool)
+
+    def run_as_they_are(self, records: Sequence[Record], pool: bytes = b"") -> list[Result]:
+        """Run records in order, in the world and at the EL that they name."""
+        encoded = Batch(records=records, pool=pool).encode()
         return decode_results(self._mailbox.run(encoded, self._timeout), encoded.count)
 
     def load(self, pa: int, size_log2: int = 3) -> Result:
