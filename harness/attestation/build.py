@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import cbor2
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -134,8 +135,9 @@ def algorithm_for(key: keys.PrivateKey) -> Algorithm:
     return next(made for made in ALGORITHMS.values() if made.curve == curve)
 
 
+@lru_cache(maxsize=16)
 def sign(key: keys.PrivateKey, protected: bytes, payload: bytes) -> bytes:
-    """A raw signature over the Sig_structure."""
+    """A raw signature over the Sig_structure; the same one when asked again soon, as the corpus does."""
     algorithm = algorithm_for(key)
     der = key.sign(signed_bytes(protected, payload), ec.ECDSA(keys.hash_of(algorithm)))
     half = algorithm.signature_bytes // 2

@@ -129,3 +129,11 @@ def pem(key: PublicKey | PrivateKey) -> bytes:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def jwk(key: PublicKey) -> dict[str, str]:
+    """A key as a JWK (RFC 7517, RFC 7518 section 6.2.1)."""
+    octets = public_octets(key)[1:]
+    half = len(octets) // 2
+    x, y = (base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (octets[:half], octets[half:]))
+    return {"kty": "EC", "crv": curve_of(key), "x": x, "y": y}

@@ -73,7 +73,8 @@ def _claims(found: Map, table: Mapping[int, Claim], key: Item | None) -> Iterato
         yield from _value(name, value, claim.shape if claim else None)
         number = label.value if isinstance(label, Int) else None
         if number == c.LIFECYCLE and isinstance(value, Int):
-            yield f"  state {c.LIFECYCLE_STATES.get(value.value >> 8, 'not defined')}, own bits {value.value & 0xFF:#04x}"
+            state = c.LIFECYCLE_STATES.get(value.value >> 8, "not defined")
+            yield f"  state {state}, own bits {value.value & 0xFF:#04x}"
         if number == c.RAK and isinstance(key, Map):
             yield from (f"  {line}" for line in _key_lines(key))
 
@@ -95,9 +96,8 @@ def _value(name: str, value: Item, shape: Shape | None) -> Iterator[str]:
         case Map(pairs=pairs):
             yield f"{name}:"
             for label, item in pairs:
-                known = (
-                    shape.fields.get(label.value) if isinstance(shape, RecordShape) and isinstance(label, Int) else None
-                )
+                fields = shape.fields if isinstance(shape, RecordShape) else {}
+                known = fields.get(label.value) if isinstance(label, Int) else None
                 title = known.name if known else label_text(label)
                 yield from (f"  {line}" for line in _value(title, item, known.shape if known else None))
         case _:

@@ -16,7 +16,7 @@ from harness.attestation.cbor import Limits, NotReadable, Reader
 from refmodel.attestation import claims as c
 from refmodel.attestation.findings import Findings
 from refmodel.attestation.headers import Algorithm, Sign1, parts
-from refmodel.attestation.items import Bytes, Item, Map, describe
+from refmodel.attestation.items import Bytes, Item, Map, Tag, describe
 from refmodel.attestation.profiles import KeyForm
 from refmodel.attestation.rak import key_form
 from refmodel.attestation.token import Decoded, Envelope, Judged, judge
@@ -28,7 +28,8 @@ class Status(Enum):
     """What came of a verification.
 
     ``VALID``: everything holds and both signatures were checked.  ``UNVERIFIED``: everything holds, but nobody said
-    which key the platform has.  ``INVALID``: something does not hold.  ``UNREADABLE``: there is no token to judge.
+    which key the platform has.  ``INVALID``: something does not hold.  ``UNREADABLE``: the bytes are no token, not even
+    a malformed one: their outermost item cannot be read, or is no collection.
     """
 
     VALID = "valid"
@@ -83,6 +84,8 @@ def verify_token(
         findings.error(error.rule, "cca-token", error.message, error.offset)
         return made
     made.decoded = _decode(made.item, reader, findings)
+    if not isinstance(made.item, Tag | Map):
+        return made  # a file of another kind: nothing in it can be judged
     made.judged = judge(made.decoded, findings)
     _check_realm_signature(made, findings)
     _check_platform_signature(made, platform_key, findings)

@@ -99,7 +99,7 @@ def read_token(path: Path) -> bytes:
 
 def unreadable(made: Verification, path: Path) -> BadInputError:
     """The one line about a file that holds no token."""
-    error = made.findings.errors[0]
+    error = made.findings.errors[-1]
     remedy = "give the bytes that RSI_ATTESTATION_TOKEN_CONTINUE returned, and no text form of them"
     where = f"byte {error.offset}"
     return BadInputError(f"is not a token: {error.message} ({error.rule.value})", path=path, where=where, remedy=remedy)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from refmodel.attestation import claims as c
 from refmodel.attestation.claimset import (
@@ -102,9 +103,16 @@ def judge(decoded: Decoded, findings: Findings) -> Judged:
     return made
 
 
+_MALFORMED: Final = "?"
+"""Stands for a profile claim that is no text: it fits nothing."""
+
+
 def _profile_value(found: Map | None) -> str:
+    """The profile claim's value; empty without one."""
     item = found.get(c.PROFILE) if found else None
-    return item.value if isinstance(item, Text) else ""
+    if item is None:
+        return ""
+    return item.value if isinstance(item, Text) else _MALFORMED
 
 
 def _combination(tag: int | None, platform: Map | None, realm: Map | None, findings: Findings) -> Combination | None:
@@ -137,7 +145,7 @@ def _known_profile(found: Map | None, name: str, known: Sequence[str], findings:
     """Whether the profile claim, if there is one, has a value that is known and judged here."""
     item = found.get(c.PROFILE) if found else None
     if not isinstance(item, Text):
-        return True  # its absence or its type is another rule's concern
+        return item is None  # its absence and its type are the concern of other rules
     listed = item.value in known and item.value != ""
     shown = [value for value in known if value]
     text = f"is {item.value!r}; known: {', '.join(shown)}"
