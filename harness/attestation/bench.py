@@ -28,7 +28,8 @@ class Figures:
 
     ``verifications_per_second``: whole verifications of a token of about 2 KB with ES384 twice, per second of wall
     time, the best of several rounds.  ``verifications_per_cpu_second``: the same per second of CPU time, which other
-    work on the machine does not spoil.  ``signature_pairs_per_second``: two ES384 signatures and nothing else, the limit.
+    work on the machine does not spoil.  ``signature_pairs_per_second``: two ES384 signatures and nothing
+    else, which is the limit.
     """
 
     verifications_per_second: float

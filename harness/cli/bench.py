@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from harness.attestation.bench import bench_tokens
 from harness.bench import bench_probes
 from images.progress import progress_for
 
@@ -12,18 +13,24 @@ from images.progress import progress_for
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command ``bench``."""
     parser = subparsers.add_parser("bench", help="measure speed, next to the machine's own limit")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="WHAT")
+    actions = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
     probes = actions.add_parser("probes", help="granule protection probes on QEMU: raw, judged, boot")
     probes.add_argument("--json", action="store_true", help="print JSON")
     probes.add_argument("--probes", type=int, default=400_000, metavar="N", help="probes per measurement")
     probes.add_argument("--qemu", default="", metavar="PATH", help="your own qemu-system-aarch64")
     probes.add_argument("--offline", action="store_true", help="use what the cache has; never the network")
+    token = actions.add_parser("token", help="attestation tokens verified on one core, both signatures checked")
+    token.add_argument("--json", action="store_true", help="print JSON")
+    token.add_argument("--tokens", type=int, default=1000, metavar="N", help="tokens per measurement")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry the command out."""
-    figures = bench_probes(count=args.probes, qemu=args.qemu, offline=args.offline, progress=progress_for())
+    if args.what == "token":
+        figures = bench_tokens(count=args.tokens)
+    else:
+        figures = bench_probes(count=args.probes, qemu=args.qemu, offline=args.offline, progress=progress_for())
     if args.json:
         print(json.dumps(figures, indent=2))
         return 0

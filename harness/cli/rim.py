@@ -26,9 +26,7 @@ GOOD, BAD = 0, 1
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command ``rim``."""
     parser = subparsers.add_parser("rim", help="recompute a realm's measurements from how it was built")
-    parser.add_argument(
-        "file", type=Path, metavar="FILE", help="a construction file (.toml) or a recorded RMI sequence"
-    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="a construction file (.toml) or recorded RMI calls")
     parser.add_argument("--hash", choices=(*HASHES, "all"), default="", help="another hash algorithm than the file's")
     parser.add_argument("--generation", choices=tuple(GENERATIONS), default="", help="only this generation")
     parser.add_argument("--token", type=Path, metavar="CBOR", help="say which generation makes this token's values")
