@@ -19,7 +19,7 @@ from refmodel.rmm.measurement import HashAlgorithm
 _ES384: Final = ALGORITHMS[-35]
 _COMPONENTS: Final = 13
 """As many software components as TF-A's sample platform token has."""
-_ROUNDS: Final = 5
+_ROUNDS: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -142,7 +142,7 @@ class _Scan:
             self.at = end
             if argument < _LEAST[info] and major != 7:
                 text = f"the head of an item takes {end - at} bytes for {argument}; a shorter one would do"
-                self._reader.note(Rule.CBOR_PREFERRED, text, self._base + at)
+                self._reader.note(Rule.CBOR_WELL_FORMED, text, self._base + at)
             return major, info, argument
         if info == _INDEFINITE and major in (2, 3, 4, 5):
             self.at = at + 1

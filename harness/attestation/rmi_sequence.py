@@ -20,6 +20,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,7 @@ _LEVEL_BITS: Final = 9
 _GRANULE_BITS: Final = 12
 _LAST_LEVEL: Final = 3
 _REMEDY: Final = "see docs/reference/attestation.md for the form of a recorded sequence"
+_OPTIONAL: Final = ("sve_vl", "num_bps", "num_wps", "pmu_num_ctrs")
 _ALGORITHMS: Final = {algorithm.encoding: algorithm for algorithm in HashAlgorithm}
 
 
@@ -59,6 +61,16 @@ class _Recorded:
         return level
 
 
+def read_calls(calls: Sequence[dict[str, Any]]) -> Construction:
+    """The construction of the first realm that well-formed calls create; ValueError when they create none."""
+    made = _Recorded()
+    for call in calls:
+        _take(call, made)
+    if made.params is None:
+        raise ValueError("the calls create no realm")
+    return Construction(made.params, tuple(made.steps), tuple(made.extends))
+
+
 def read_sequence(data: bytes, path: Path) -> Construction:
     """The construction that a sequence records, of the first realm that it creates; BadInputError for what is wrong."""
     made = _Recorded()
@@ -74,6 +86,35 @@ def read_sequence(data: bytes, path: Path) -> Construction:
     if made.params is None:
         raise BadInputError("creates no realm", path=path, remedy=_REMEDY)
     return Construction(made.params, tuple(made.steps), tuple(made.extends))
+
+
+def as_calls(construction: Construction, rd: int = 0x1000) -> list[dict[str, Any]]:
+    """Calls that build a construction: the inverse of ``read_calls`` (addresses other than IPAs are made up)."""
+    params = construction.params
+    fields = {name: getattr(params, name) for name in ("flags", "s2sz", *_OPTIONAL)}
+    fields |= {"hash_algo": params.hash_algo.encoding, "rtt_level_start": 0}
+    calls = [_call("RMI_REALM_CREATE", [rd, 0], params=fields)]
+    for step in construction.steps:
+        match step:
+            case Ripas(base=base, top=top, entry_bytes=size):
+                level = next(level for level in range(_LAST_LEVEL + 1) if entry_bytes(level) == size)
+                calls += [_call("RMI_RTT_CREATE", [rd, 0, base, lower]) for lower in range(1, level + 1)]
+                calls.append({"call": "RMI_RTT_INIT_RIPAS", "args": [rd, base, top], "result": [0, top]})
+                calls += [_call("RMI_RTT_FOLD", [rd, base, lower]) for lower in range(1, level + 1)]
+            case Data(ipa=ipa, flags=flags, content=content):
+                encoded = base64.b64encode(content).decode()
+                calls.append(_call("RMI_DATA_CREATE", [rd, 0, ipa, 0, flags], content=encoded))
+            case Rec(flags=flags, pc=pc, gprs=gprs):
+                calls.append(_call("RMI_REC_CREATE", [rd, 0, 0], params={"flags": flags, "pc": pc, "gprs": gprs}))
+    calls.append(_call("RMI_REALM_ACTIVATE", [rd]))
+    for extend in construction.extends:
+        words = struct.unpack("<8Q", extend.value.ljust(64, b"\0"))
+        calls.append(_call("RSI_MEASUREMENT_EXTEND", [extend.index, len(extend.value), *words]))
+    return calls
+
+
+def _call(name: str, args: list[int], **more: object) -> dict[str, Any]:
+    return {"call": name, "args": args, "result": [0], **more}
 
 
 def _take(call: dict[str, Any], made: _Recorded) -> None:
@@ -109,8 +150,7 @@ def _realm_params(params: dict[str, Any]) -> MeasuredRealmParams:
     algorithm = _ALGORITHMS.get(params["hash_algo"])
     if algorithm is None:
         raise ValueError(f"hash_algo {params['hash_algo']!r} is not defined")
-    optional = ("sve_vl", "num_bps", "num_wps", "pmu_num_ctrs")
-    others = {name: int(params.get(name, 0)) for name in optional}
+    others = {name: int(params.get(name, 0)) for name in _OPTIONAL}
     return MeasuredRealmParams(int(params.get("flags", 0)), int(params["s2sz"]), algorithm, **others)
 
 

@@ -12,7 +12,10 @@ import mmap
 import struct
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from harness.attestation.model_realm import ModelRealm
 
 REQUEST = struct.Struct("<cQQ")
 ANSWER = struct.Struct("<Q")
@@ -29,11 +32,12 @@ INDEX = struct.Struct("<q")
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, *, l0gptsz: int, progress: mmap.mmap) -> None:
-    """Answer requests until the stream ends: I info, R read, W write, B batch."""
+    """Answer requests until the stream ends: I info, R read, W write, B batch, T the realm (``model_realm.py``)."""
     # Imported late, so that mutants are applied before the machine's module binds any of their functions.
     from harness.targets.model_machine import Machine
 
     machine = Machine(l0gptsz=l0gptsz)
+    realm: ModelRealm | None = None
     while head := exactly(requests, REQUEST.size):
         command, first, second = REQUEST.unpack(head)
         answer = b""
@@ -44,6 +48,13 @@ def serve(requests: BinaryIO, answers: BinaryIO, *, l0gptsz: int, progress: mmap
                 answer = machine.memory.read(first, second)
             case b"W":
                 machine.write_memory(first, exactly(requests, second))
+            case b"T":
+                if realm is None:
+                    # Imported only when asked for: cryptography takes its time, and most machines need none.
+                    from harness.attestation.model_realm import ModelRealm
+
+                    realm = ModelRealm()
+                answer = json.dumps(realm.answer(json.loads(exactly(requests, second)))).encode()
             case b"B":
                 answer = machine.run(exactly(requests, second), lambda index: INDEX.pack_into(progress, 0, index))
                 INDEX.pack_into(progress, 0, -1)

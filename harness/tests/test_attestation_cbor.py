@@ -131,7 +131,7 @@ def test_deviations_are_reported_with_their_place(data: str, rule: Rule, offset:
 def test_long_heads_are_noted(data: str) -> None:
     _, findings = read(bytes.fromhex(data.replace(" ", "")))
     assert findings.errors == []
-    assert [note.rule for note in findings.notes] == [Rule.CBOR_PREFERRED]
+    assert [note.rule for note in findings.notes] == [Rule.CBOR_WELL_FORMED]
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_an_unknown_claim_is_noted_and_a_long_head_too() -> None:
     parts = replace(parts, realm=replace(parts.realm, claims=parts.realm.claims.put(123456, b"")))
     made = verify_token(parts.build())
     assert made.status is Status.UNVERIFIED
-    assert [note.rule for note in made.findings.notes] == [Rule.CLAIM_UNKNOWN]
+    assert [note.rule for note in made.findings.notes] == [Rule.CLAIM_OF_PROFILE]
 
 
 def test_size_is_limited() -> None:

@@ -80,7 +80,7 @@ def judge_claims(
             findings.error(Rule.CLAIM_OF_PROFILE, name, text, key.offset)
         else:
             text = f"claim {label_text(key)} is not known and is ignored"
-            findings.note(Rule.CLAIM_UNKNOWN, f"{which} claims", text, key.offset)
+            findings.note(Rule.CLAIM_OF_PROFILE, f"{which} claims", text, key.offset)
     for label in sorted(mandatory):
         there = found.get(label) is not None
         findings.expect(there, Rule.CLAIM_PRESENT, str(claims[label]), "is missing", found.offset)

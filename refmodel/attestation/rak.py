@@ -89,7 +89,7 @@ def _check_common(key: Map, claim: str, findings: Findings) -> None:
     for label_item, _ in key.pairs:
         if not (isinstance(label_item, Int) and label_item.value in known):
             text = f"parameter {label_text(label_item)} of the key is not known and is ignored"
-            findings.note(Rule.CLAIM_UNKNOWN, claim, text, label_item.offset)
+            findings.note(Rule.CLAIM_OF_PROFILE, claim, text, label_item.offset)
 
 
 def _check_algorithm(key: Map, curve: str, claim: str, findings: Findings) -> None:
