@@ -68,10 +68,15 @@ class Attester(Protocol):
         """The realm; TargetError when the target is off."""
 
 
-def fetch_token(realm: AttestingRealm, challenge: bytes, size: int, most_calls: int = 100_000) -> list[Chunk]:
-    """INIT, then CONTINUE until the status is no longer RSI_INCOMPLETE, or ``most_calls`` calls were made."""
-    realm.begin_token(challenge)
+def fetch_token(
+    realm: AttestingRealm, challenge: bytes, size: int, most_calls: int = 100_000
+) -> tuple[int, list[Chunk]]:
+    """INIT, then CONTINUE until the status is no longer RSI_INCOMPLETE, or ``most_calls`` calls were made.
+
+    The size that INIT announced, and the pieces.
+    """
+    largest = realm.begin_token(challenge)
     chunks: list[Chunk] = []
     while not chunks or (chunks[-1].status == INCOMPLETE and len(chunks) < most_calls):
         chunks.append(realm.continue_token(size))
-    return chunks
+    return largest, chunks
