@@ -1,6 +1,6 @@
-"""``realmcheck token show|verify|mint``: attestation tokens on the command line.
+"""``realmcheck token show|verify|appraise|mint``: attestation tokens on the command line.
 
-Exit codes of ``verify``: 0 valid, 1 invalid or unverified, 3 unreadable or misuse.
+Exit codes: 0 valid, or affirmed; 1 invalid or unverified, or not affirmed; 3 unreadable or misuse.
 """
 
 from __future__ import annotations
@@ -8,13 +8,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 from harness.attestation import keys
+from harness.attestation.appraise import affirmed, appraise_token, result
 from harness.attestation.build import new_key
 from harness.attestation.cbor import Limits
+from harness.attestation.corim import load_corim
 from harness.attestation.mint import Statement, default_components, mint_parts
+from harness.attestation.reference import Endorsements, load_endorsements
 from harness.attestation.show import tree
 from harness.attestation.verify import Status, Verification, verify_token
 from harness.errors import BadInputError, MisuseError
@@ -27,13 +31,19 @@ GOOD, BAD, MISUSE = 0, 1, 3
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command ``token``."""
-    parser = subparsers.add_parser("token", help="attestation tokens: show, verify, mint")
+    parser = subparsers.add_parser("token", help="attestation tokens: show, verify, appraise, mint")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     show = actions.add_parser("show", help="the decoded token as a tree")
     show.add_argument("file", type=Path, metavar="FILE", help="a CBOR token")
     check = actions.add_parser("verify", help="judge a token by every rule and check its signatures")
     check.add_argument("file", type=Path, metavar="FILE", help="a CBOR token")
     add_verify_options(check)
+    appraise = actions.add_parser("appraise", help="verify a token and hold it against reference values")
+    appraise.add_argument("file", type=Path, metavar="FILE", help="a CBOR token")
+    appraise.add_argument("--reference", type=Path, action="append", default=[], metavar="TOML", help="may be repeated")
+    appraise.add_argument("--corim", type=Path, action="append", default=[], metavar="CBOR", help="may be repeated")
+    appraise.add_argument("--corim-key", type=Path, metavar="FILE", help="the key that signed the CoRIMs")
+    appraise.add_argument("--challenge", type=_hex, metavar="HEX", help="the challenge that was sent")
     _register_mint(actions)
     parser.set_defaults(run=run)
 
@@ -85,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
             return _show(args.file)
         case "verify":
             return _verify(args)
+        case "appraise":
+            return _appraise(args)
     return _mint(args)
 
 
@@ -163,6 +175,22 @@ def _print_report(made: Verification) -> None:
     for title, findings in (("error", made.findings.errors), ("note", made.findings.notes)):
         for finding in findings:
             print(f"{title}: {finding}")
+
+
+def _appraise(args: argparse.Namespace) -> int:
+    if not args.reference and not args.corim:
+        raise MisuseError("against what? give --reference TOML or --corim CBOR")
+    signer = keys.load_public_key(args.corim_key) if args.corim_key else None
+    endorsements = Endorsements()
+    for path in args.reference:
+        endorsements += load_endorsements(path)
+    for path in args.corim:
+        endorsements += load_corim(path, signer)
+    made, appraisals = appraise_token(read_token(args.file), endorsements, args.challenge)
+    if made.status is Status.UNREADABLE:
+        raise unreadable(made, args.file)
+    print(json.dumps(result(appraisals, int(time.time())), indent=2))
+    return GOOD if affirmed(appraisals) else BAD
 
 
 def _mint(args: argparse.Namespace) -> int:
