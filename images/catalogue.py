@@ -71,7 +71,55 @@ class ProbeSpec:
     personality: str
 
 
-Spec = PackageSpec | ProbeSpec
+@dataclass(frozen=True, kw_only=True)
+class SourceSpec:
+    """A Debian source ``package`` of ``suites``, kept as it is downloaded; ``minimum`` is the oldest good version."""
+
+    name: str
+    kind: str
+    summary: str
+    environment: str = ""
+    suites: tuple[str, ...]
+    package: str
+    minimum: tuple[int, ...]
+
+    def digest(self, architecture: str, codename: str) -> str:
+        """What a cache entry must have been made for; a source package is the same on every machine."""
+        return hashlib.sha256(json.dumps([self.suites, self.package, self.minimum]).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirmwareSpec:
+    """TF-A, built from the image ``source`` by ``images/tfa/build.toml``; ``environment`` names a user's own build.
+
+    ``edits`` names the recipe's optional edits that this build has beside the others: a known fault, say.
+    """
+
+    name: str
+    kind: str
+    summary: str
+    environment: str
+    source: str
+    edits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveSpec:
+    """A prebuilt archive at ``url`` (http or https) with ``sha256`` (hex); ``members`` are paths that it must hold.
+
+    ``environment`` names a directory of the user's with the same content.
+    """
+
+    name: str
+    kind: str
+    summary: str
+    environment: str
+    url: str
+    sha256: str
+    members: tuple[str, ...]
+
+
+Spec = PackageSpec | ProbeSpec | SourceSpec | FirmwareSpec | ArchiveSpec
 
 
 def _words(table: tomlfile.Table, key: str, shape: re.Pattern[str], default: Sequence[str] = ()) -> tuple[str, ...]:
@@ -85,6 +133,13 @@ def _words(table: tomlfile.Table, key: str, shape: re.Pattern[str], default: Seq
     return found
 
 
+def _word(table: tomlfile.Table, key: str, shape: re.Pattern[str]) -> str:
+    found = table.string(key)
+    if not shape.fullmatch(found):
+        raise table.error(f"must be a name such as {shape.pattern}, not {found!r}", key)
+    return found
+
+
 def _variable(table: tomlfile.Table) -> str:
     found = table.string("environment")
     if not _VARIABLE.fullmatch(found):
@@ -92,11 +147,16 @@ def _variable(table: tomlfile.Table) -> str:
     return found
 
 
+def _minimum(table: tomlfile.Table) -> tuple[int, ...]:
+    found = parse_version(table.string("minimum"))
+    if not found:
+        raise table.error(f"must be a version such as '11.1', not {table.string('minimum')!r}", "minimum")
+    return found
+
+
 def _package_spec(name: str, table: tomlfile.Table) -> PackageSpec:
     table.only(PackageSpec.__dataclass_fields__.keys() - {"name"})
-    minimum = parse_version(table.string("minimum"))
-    if not minimum:
-        raise table.error(f"must be a version such as '11.1', not {table.string('minimum')!r}", "minimum")
+    minimum = _minimum(table)
     suites, target = _words(table, "suites", _SUITE), table.string("target")
     if target not in suites:
         raise table.error(f"must be one of the suites {', '.join(suites)}, not {target!r}", "target")
@@ -129,6 +189,52 @@ def _probe_spec(name: str, table: tomlfile.Table) -> ProbeSpec:
     )
 
 
+def _source_spec(name: str, table: tomlfile.Table) -> SourceSpec:
+    table.only(SourceSpec.__dataclass_fields__.keys() - {"name", "environment"})
+    return SourceSpec(
+        name=name,
+        kind=table.string("kind"),
+        summary=table.string("summary"),
+        suites=_words(table, "suites", _SUITE),
+        package=_word(table, "package", _PACKAGE),
+        minimum=_minimum(table),
+    )
+
+
+def _firmware_spec(name: str, table: tomlfile.Table) -> FirmwareSpec:
+    table.only(FirmwareSpec.__dataclass_fields__.keys() - {"name"})
+    return FirmwareSpec(
+        name=name,
+        kind=table.string("kind"),
+        summary=table.string("summary"),
+        environment=_variable(table),
+        source=table.string("source"),
+        edits=table.strings("edits", ()),
+    )
+
+
+def _archive_spec(name: str, table: tomlfile.Table) -> ArchiveSpec:
+    table.only(ArchiveSpec.__dataclass_fields__.keys() - {"name"})
+    url, sha256 = table.string("url"), table.string("sha256")
+    if not re.match(r"https?://[^/\s]+/\S+$", url):
+        raise table.error(f"must be an http or https URL, not {url!r}", "url")
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise table.error("must be 64 hexadecimal digits", "sha256")
+    members = table.strings("members")
+    for member in members:
+        if not member or Path(member).is_absolute() or ".." in Path(member).parts:
+            raise table.error(f"must hold paths inside the archive, not {member!r}", "members")
+    return ArchiveSpec(
+        name=name,
+        kind=table.string("kind"),
+        summary=table.string("summary"),
+        environment=_variable(table),
+        url=url,
+        sha256=sha256,
+        members=members,
+    )
+
+
 def load(path: Path = CATALOGUE) -> Mapping[str, Spec]:
     """The specs by name, in the file's order; ImageError with file, line and key for anything wrong."""
     top = tomlfile.load(path)
@@ -138,12 +244,20 @@ def load(path: Path = CATALOGUE) -> Mapping[str, Spec]:
             raise top.error(f"must have a name such as {_NAME.pattern}", name)
         table = top.table(name)
         match table.string("kind"):
-            case "qemu" | "compiler":
+            case "qemu" | "compiler" | "tool":
                 specs[name] = _package_spec(name, table)
             case "probe":
                 specs[name] = _probe_spec(name, table)
+            case "source":
+                specs[name] = _source_spec(name, table)
+            case "firmware":
+                specs[name] = _firmware_spec(name, table)
+            case "archive":
+                specs[name] = _archive_spec(name, table)
             case other:
-                raise table.error(f"must be qemu, compiler or probe, not {other!r}", "kind")
+                raise table.error(
+                    f"must be qemu, compiler, tool, probe, source, firmware or archive, not {other!r}", "kind"
+                )
     return specs
 
 
