@@ -68,6 +68,10 @@ class Console:
         ahead = min(self._received - position, len(self._recent))
         self._again = self._recent[len(self._recent) - ahead :]
 
+    def skip(self) -> None:
+        """Take what ``read`` would give once more as read."""
+        self._again = b""
+
     def fileno(self) -> int:
         """The descriptor to wait on."""
         return self._channel.fileno()

@@ -14,7 +14,7 @@ A manifest describes one stack::
     args = ["-append", "..."]   further arguments; {NAME} is the path of file NAME
 
     [firmware]                  TF-A's flash image, put together at every start; without it a file must be the flash
-    image = "tfa"               an image of kind firmware
+    image = "tfa"               an image of kind firmware; "none": not this one's, args name a flash image of its own
     rmm = "trp"                 "trp", or "user": the file of --rmm or REALMCHECK_RMM
     bl33 = "loop"               "loop", or the name of a file
 
@@ -230,6 +230,8 @@ def _firmware(top: Table, files: Mapping[str, FileSource], base: Firmware | None
         return base
     table = top.table("firmware")
     table.only(Firmware.__dataclass_fields__)
+    if table.values.get("image") == "none":
+        return None
     rmm = table.string("rmm", base.rmm if base else None)
     bl33 = table.string("bl33", base.bl33 if base else None)
     if rmm not in ("trp", "user"):

@@ -14,6 +14,7 @@ from harness.boot.machine import StackMachine
 from harness.errors import TargetLostError
 
 LEAVE = b"\x1d"
+_SHOWN = 10  # lines of what came before, the unfinished last one (a prompt) included
 _TICK = 200  # milliseconds
 
 
@@ -21,6 +22,8 @@ def attach(machine: StackMachine, console: str) -> None:
     """Connect standard input and output with a console until the person leaves or the machine ends."""
     channel = machine.console(console)
     with _raw(sys.stdin.fileno()):
+        os.write(sys.stdout.fileno(), "\r\n".join(channel.tail(_SHOWN)).encode())
+        channel.skip()
         while True:
             ready, _, _ = select.select([sys.stdin.fileno()], [], [], 0)
             if ready:
