@@ -6,10 +6,11 @@ import importlib
 from typing import Any
 
 from harness.boot.mutants import BOOT_MUTANTS, StackMutant
+from harness.host.mutants import HOST_MUTANTS
 from refmodel.mutants import MUTANTS as MODEL_MUTANTS
 from refmodel.mutants import Mutant
 
-STACK_MUTANTS: tuple[StackMutant, ...] = BOOT_MUTANTS
+STACK_MUTANTS: tuple[StackMutant, ...] = (*BOOT_MUTANTS, *HOST_MUTANTS)
 MUTANTS: tuple[Mutant, ...] = (*MODEL_MUTANTS, *STACK_MUTANTS)
 
 

@@ -1,11 +1,10 @@
-"""What is booted: QEMU, a compiler, the probe firmware, TF-A.  This is the public face.
+"""What is booted: QEMU, a compiler, the probe firmware, TF-A, a Linux host.  This is the public face.
 
 ``provide(name)`` gives an ``Image``, obtaining or building it when the cache does not have it; every failure is an
-``ImageError`` of one line.  A user's own QEMU, compiler, probe or TF-A is named by ``override`` or by the environment
-variables REALMCHECK_QEMU, REALMCHECK_QEMU10, REALMCHECK_CC, REALMCHECK_PROBE and REALMCHECK_TFA (and GNU make by
-REALMCHECK_MAKE); where the name is that of another
-image of the same kind (``qemu10`` for ``qemu``), that image is meant, and where it is the image's own name, the image
-itself, as if nothing was named.  REALMCHECK_OFFLINE=1 forbids the network.
+``ImageError`` of one line.  A user's own QEMU, compiler, probe, TF-A, kernel and so on is named by ``override`` or by
+the environment variable that the catalogue gives; where the name is that of another image of the same kind (``qemu10``
+for ``qemu``), that image is meant, and where it is the image's own name, the image itself, as if nothing was named.
+REALMCHECK_OFFLINE=1 forbids the network.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from images import archive, catalogue, compiler, probe_build, program, qemu, source, tfa
+from images import archive, catalogue, compiler, initramfs, payload, probe_build, program, qemu, source, tfa
 from images.cache import Cache
-from images.catalogue import ArchiveSpec, FirmwareSpec, PackageSpec, ProbeSpec, SourceSpec, Spec
+from images.catalogue import ArchiveSpec, FirmwareSpec, InitramfsSpec, PackageSpec, ProbeSpec, SourceSpec, Spec
 from images.debian import Request
 from images.errors import ImageError
 from images.image import Image, Provenance
@@ -44,6 +43,13 @@ def provide(name: str, *, offline: bool = False, progress: Progress | None = Non
             return probe_build.provide(spec, request.cache, request.progress, builder)
         case PackageSpec(kind="qemu"):
             return qemu.provide(spec, request, chosen)
+        case PackageSpec(kind="kernel" | "userland"):
+            return payload.provide(spec, request, chosen)
+        case InitramfsSpec():
+            if chosen:
+                return initramfs.own(spec, chosen)
+            parts = [provide(part, offline=offline, progress=progress) for part in (spec.busybox, spec.tool)]
+            return initramfs.provide(spec, request.cache, request.progress, *parts)
         case SourceSpec():
             return source.provide(spec, request)
         case ArchiveSpec():
@@ -87,6 +93,13 @@ def find(name: str) -> Image | None:
             return probe_build.find(spec, request.cache, builder) if builder else None
         case PackageSpec(kind="qemu"):
             return qemu.find(spec, request, chosen)
+        case PackageSpec(kind="kernel" | "userland"):
+            return payload.find(spec, request, chosen)
+        case InitramfsSpec():
+            if chosen:
+                return initramfs.own(spec, chosen)
+            busybox, tool = find(spec.busybox), find(spec.tool)
+            return initramfs.find(spec, request.cache, busybox, tool) if busybox and tool else None
         case SourceSpec():
             return source.find(spec, request)
         case ArchiveSpec():

@@ -82,16 +82,21 @@ class PrivateApt:
             raise ImageError("os-release has no VERSION_CODENAME, so the machine's release is unknown")
         return self.archive.codename
 
-    def fetch(self, names: Sequence[str], target: str) -> list[Package]:
+    def fetch(self, names: Sequence[str], target: str, only: Sequence[str] = ()) -> list[Package]:
         """Download the packages ``names`` with all they depend on into ``debs``, preferring the suite ``target``.
 
-        An interrupted download is continued, network errors are retried.  ImageError for the rest.
+        With ``only``, patterns of whole names, just those of them.  An interrupted download is continued, network
+        errors are retried.  ImageError for the rest.
         """
         try:
             self._write_configuration()
             self._retried(self._update)
             wanted = self._retried(lambda: self._resolve(names, self._suite(target)))
-            self._retried(lambda: self._download(names, self._suite(target), wanted))
+            if only:
+                wanted = self._selected(wanted, only)
+                self._retried(lambda: self._download_alone(wanted))
+            else:
+                self._retried(lambda: self._download(names, self._suite(target), wanted))
         except OSError as error:
             raise tools.file_error(error, self.root) from error
         return wanted
@@ -208,6 +213,19 @@ class PrivateApt:
 
     def _download(self, names: Sequence[str], target: str, wanted: Sequence[Package]) -> None:
         self._apt("downloading", "--download-only", *self._install_arguments(names, target))
+        self._compare(wanted)
+
+    def _selected(self, packages: Sequence[Package], only: Sequence[str]) -> list[Package]:
+        for pattern in only:
+            if not any(re.fullmatch(pattern, item.name) for item in packages):
+                raise ImageError(f"no package of the closure is named {pattern}", where=self.archive.public_uri)
+        return [item for item in packages if any(re.fullmatch(pattern, item.name) for pattern in only)]
+
+    def _download_alone(self, wanted: Sequence[Package]) -> None:
+        # without their dependencies, into the directory that apt is started in
+        missing = [item for item in wanted if not (self.debs / item.file).is_file()]
+        if missing:
+            self._apt("downloading", "download", *(f"{item.name}={item.version}" for item in missing))
         self._compare(wanted)
 
     def _download_source(self, name: str, wanted: Sequence[Package]) -> None:

@@ -17,6 +17,10 @@ from images.image import parse_version
 
 CATALOGUE: Final = Path(__file__).with_name("catalogue.toml")
 HOST_SUITE: Final = "host"
+KINDS: Final = (
+    "qemu", "compiler", "tool", "kernel", "userland", "probe", "program", "initramfs", "source", "firmware",
+    "archive",
+)  # fmt: skip
 # Names become parts of paths, and words of apt's command line and sources: nothing else may hide in them.
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
 _PACKAGE: Final = re.compile(r"[a-z0-9][a-z0-9+.-]+")
@@ -32,6 +36,10 @@ class PackageSpec:
     machine's own release).  ``packages_arm64`` takes the place of ``packages`` on an arm64 machine.  ``program`` is
     the main binary inside the prefix, ``minimum`` the oldest version that is good enough, ``environment`` the variable
     by which a user names an own one.
+
+    What the target runs, not this machine, has more: the Debian ``architecture`` it is for, ``only`` which packages of
+    the closure are wanted (patterns of whole names; the others are not downloaded), and ``says``, a pattern whose group
+    is the version that the file states of itself.  Its ``program`` may hold ``*``.
     """
 
     name: str
@@ -44,6 +52,9 @@ class PackageSpec:
     packages_arm64: tuple[str, ...]
     program: str
     minimum: tuple[int, ...]
+    architecture: str = ""
+    only: tuple[str, ...] = ()
+    says: str = ""
 
     def digest(self, architecture: str, codename: str) -> str:
         """What a cache entry must have been made for: the parameters that choose it, the machine, and its release."""
@@ -56,19 +67,35 @@ class PackageSpec:
             self.program,
             self.minimum,
         ]
-        chosen += [architecture, release]
+        chosen += [self.architecture, self.only, self.says] if self.architecture else [architecture, release]
         return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSpec:
-    """The probe firmware, built from our source as one ``personality``; ``environment`` names a user's own ELF."""
+    """A program for the target, built from our source as one ``personality``; ``environment`` names a user's own ELF.
+
+    ``directory`` is the folder of ``images`` that holds its sources and ``build.toml``.
+    """
 
     name: str
     kind: str
     summary: str
     environment: str
     personality: str
+    directory: str = "probe"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitramfsSpec:
+    """The first file system of a Linux host, put together from the images ``busybox`` and ``tool``."""
+
+    name: str
+    kind: str
+    summary: str
+    environment: str
+    busybox: str
+    tool: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +146,7 @@ class ArchiveSpec:
     members: tuple[str, ...]
 
 
-Spec = PackageSpec | ProbeSpec | SourceSpec | FirmwareSpec | ArchiveSpec
+Spec = PackageSpec | ProbeSpec | InitramfsSpec | SourceSpec | FirmwareSpec | ArchiveSpec
 
 
 def _words(table: tomlfile.Table, key: str, shape: re.Pattern[str], default: Sequence[str] = ()) -> tuple[str, ...]:
@@ -175,7 +202,19 @@ def _package_spec(name: str, table: tomlfile.Table) -> PackageSpec:
         packages_arm64=_words(table, "packages_arm64", _PACKAGE, packages),
         program=program,
         minimum=minimum,
+        architecture=_word(table, "architecture", _PACKAGE) if "architecture" in table.values else "",
+        only=_expressions(table, table.strings("only", ())),
+        says="".join(_expressions(table, (table.string("says", ""),))),
     )
+
+
+def _expressions(table: tomlfile.Table, found: tuple[str, ...]) -> tuple[str, ...]:
+    for item in found:
+        try:
+            re.compile(item)
+        except re.error as error:
+            raise table.error(f"{item!r} is no regular expression: {error}") from error
+    return found
 
 
 def _probe_spec(name: str, table: tomlfile.Table) -> ProbeSpec:
@@ -186,6 +225,19 @@ def _probe_spec(name: str, table: tomlfile.Table) -> ProbeSpec:
         summary=table.string("summary"),
         environment=_variable(table),
         personality=table.string("personality"),
+        directory=_word(table, "directory", _NAME) if "directory" in table.values else "probe",
+    )
+
+
+def _initramfs_spec(name: str, table: tomlfile.Table) -> InitramfsSpec:
+    table.only(InitramfsSpec.__dataclass_fields__.keys() - {"name"})
+    return InitramfsSpec(
+        name=name,
+        kind=table.string("kind"),
+        summary=table.string("summary"),
+        environment=_variable(table),
+        busybox=table.string("busybox"),
+        tool=table.string("tool"),
     )
 
 
@@ -244,10 +296,12 @@ def load(path: Path = CATALOGUE) -> Mapping[str, Spec]:
             raise top.error(f"must have a name such as {_NAME.pattern}", name)
         table = top.table(name)
         match table.string("kind"):
-            case "qemu" | "compiler" | "tool":
+            case "qemu" | "compiler" | "tool" | "kernel" | "userland":
                 specs[name] = _package_spec(name, table)
-            case "probe":
+            case "probe" | "program":
                 specs[name] = _probe_spec(name, table)
+            case "initramfs":
+                specs[name] = _initramfs_spec(name, table)
             case "source":
                 specs[name] = _source_spec(name, table)
             case "firmware":
@@ -255,9 +309,7 @@ def load(path: Path = CATALOGUE) -> Mapping[str, Spec]:
             case "archive":
                 specs[name] = _archive_spec(name, table)
             case other:
-                raise table.error(
-                    f"must be qemu, compiler, tool, probe, source, firmware or archive, not {other!r}", "kind"
-                )
+                raise table.error(f"must be one of {', '.join(KINDS)}, not {other!r}", "kind")
     return specs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from images import tfa
+from images import elf, tfa
 from images.errors import ImageError
 from images.fip import UUIDS, Fip, FipImage
 from images.image import Image
@@ -31,6 +31,12 @@ def compose(firmware: Image, *, bl33: bytes = ENDLESS_LOOP, rmm: bytes | None = 
     if len(flash) > SIZE:
         raise ImageError(f"the flash image needs {len(flash)} bytes, the flash has {SIZE}", where=str(directory))
     return flash
+
+
+def payload(path: Path) -> bytes:
+    """A non-secure payload as it lies in memory: a file as it is, an ELF file as what it loads (``elf.flat_image``)."""
+    data = _read(path)
+    return elf.flat_image(path) if data.startswith(b"\x7fELF") else data
 
 
 def _read(path: Path) -> bytes:

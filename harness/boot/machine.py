@@ -54,6 +54,8 @@ class StackMachine:
         self._debugging = False
         self._started = 0.0
         self._progress: stages.Progress | None = None
+        self.closing: list[Callable[[], None]] = []
+        """Called once at the next power-off, before the RAM goes: whoever holds on to it lets go there."""
 
     @property
     def stack(self) -> Stack:
@@ -132,6 +134,8 @@ class StackMachine:
         """End QEMU and let everything go; idempotent.  Logs stay."""
         if self._process is not None:
             self._process.kill()
+        while self.closing:
+            self.closing.pop()()
         if self._monitor is not None:
             self._monitor.close()
         if self._debugger is not None:

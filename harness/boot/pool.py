@@ -12,6 +12,7 @@ from harness.boot.prepare import RMM_VARIABLE, Prepared, prepare
 from harness.targets.qemu_machine import version_of
 from images.image import Provenance
 from images.progress import Progress
+from images.stack import load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class StackPool:
             options = self.options
             found = prepare(
                 stack,
-                rmm=options.rmm if stack == "tfa-rmm" else None,
+                rmm=options.rmm if _takes_rmm(stack) else None,
                 files=options.files,
                 qemu=options.qemu,
                 offline=options.offline,
@@ -109,3 +110,9 @@ class StackPool:
         """Every binary that has taken part so far."""
         found = (item for prepared in self._prepared.values() for item in prepared.provenance)
         return tuple(dict.fromkeys(found))
+
+
+def _takes_rmm(stack: str) -> bool:
+    """Whether the stack's firmware starts the user's RMM."""
+    firmware = load(stack).firmware
+    return firmware is not None and firmware.rmm == "user"

@@ -87,7 +87,7 @@ def prepare(
             binaries.append(_of_file("bl33", bl33))
         image = flash.compose(
             built,
-            bl33=flash.ENDLESS_LOOP if payload is None else _read(payload),
+            bl33=flash.ENDLESS_LOOP if payload is None else flash.payload(payload),
             rmm=None if chosen is None else _read(chosen),
         )
     elif bl33 is not None:

@@ -35,7 +35,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has its own cache, no user's variables, and no patience with retries."""
-    for name in ("QEMU", "QEMU10", "CC", "PROBE", "OFFLINE", "TFA", "MAKE", "RMM", "QEMU_RME_STACK"):
+    stacks = ("TFA", "MAKE", "RMM", "QEMU_RME_STACK", "LINUX", "BUSYBOX", "LINUX_SHIM", "ATTACK", "INITRAMFS")
+    for name in ("QEMU", "QEMU10", "CC", "PROBE", "PROBE_HOST", "OFFLINE", *stacks):
         monkeypatch.delenv(f"REALMCHECK_{name}", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setattr(apt, "PAUSES", (0.0, 0.0))
