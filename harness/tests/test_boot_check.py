@@ -109,10 +109,10 @@ def answering(answer: Callable[[bytes], bytes], greeting: bytes = b"") -> Iterat
     def serve() -> None:
         with theirs:
             theirs.sendall(greeting)
-            while data := theirs.recv(1 << 16):
-                if not (reply := answer(data)):
-                    return
-                with suppress(BrokenPipeError):  # whoever asked need not wait for the answer
+            with suppress(ConnectionError):  # whoever asked need not wait for the answer
+                while data := theirs.recv(1 << 16):
+                    if not (reply := answer(data)):
+                        return
                     theirs.sendall(reply)
 
     thread = threading.Thread(target=serve)
