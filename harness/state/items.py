@@ -131,7 +131,8 @@ def _problem(record: StateRecord) -> str:
             return f"flags {record.flags & ~_FLAGS!r} are not judged"
         others = [entry for entry in record.registers if entry.encoding not in _GPC]
         return f"{register_name(others[0].encoding)} in its list is not judged" if others else ""
-    if record.op is Op.TLBI_PAALL or (record.op is Op.SYS and record.aux in _TLBI):
+    tlbi = record.op is Op.SYS and record.aux in _TLBI and record.pas is World.ROOT
+    if record.op is Op.TLBI_PAALL or tlbi:
         return ""
     word, count = record.data[:_TABLE_WORD], len(record.data) // _TABLE_WORD
     write = record.op is Op.MEM_WRITE and count and record.data == word * count and record.pa is not None
@@ -153,7 +154,8 @@ def _item(record: StateRecord, session: Session) -> Item:
     if record.op is Op.TLBI_PAALL:
         return Invalidate()
     if record.op is Op.SYS:
-        return Invalidate(_TLBI[record.aux], record.va)
+        # An operand that looks like an address of the probe's map is kept as one; that of Root is the identity.
+        return Invalidate(_TLBI[record.aux], record.va if record.pa is None else record.pa)
     assert record.pa is not None  # _problem() has said so
     if record.op is Op.MEM_WRITE:
         word, count = record.data[:_TABLE_WORD], len(record.data) // _TABLE_WORD
