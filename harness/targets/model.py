@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.errors import MisuseError, TargetEvidence, TargetLostError
 from harness.probe.batch import Batch, EncodedBatch, decode_results
@@ -21,7 +22,11 @@ from harness.targets.model_machine import LAYOUT, VARIANTS
 from harness.targets.model_server import ANSWER, INDEX, REQUEST
 from harness.targets.target import TargetInfo, TargetOptions, log_directory
 
+if TYPE_CHECKING:
+    from harness.attestation.realm_client import RealmClient
+
 _FEATURES: Mapping[str, int | bool] = {"rme": 3, "sel2": True, "lse": True, "pamax": 52}
+
 _LAST_BREATH = 5.0  # seconds from a closed pipe to the end of the child
 
 
@@ -122,6 +127,13 @@ class ModelTarget:
         """Run a batch."""
         encoded = batch.encode()
         return decode_results(self.run_encoded(encoded), encoded.count)
+
+    def attesting_realm(self) -> RealmClient:
+        """The model's realm."""
+        # Imported only when asked for, as in the child.
+        from harness.attestation.realm_client import RealmClient
+
+        return RealmClient(lambda request: self._ask(b"T", 0, len(request), request))
 
     def partial_results(self) -> bytes:
         """Nothing: the child answers a batch as a whole."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
+    from harness.attestation.model_realm import ModelRealm
     from harness.targets.model_machine import Machine
 
 REQUEST = struct.Struct("<cQQ")
@@ -32,7 +33,8 @@ INDEX = struct.Struct("<q")
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, *, machine: Machine, progress: mmap.mmap) -> None:
-    """Answer requests until the stream ends: I info, R read, W write, B batch."""
+    """Answer requests until the stream ends: I info, R read, W write, B batch, T the realm (``model_realm.py``)."""
+    realm: ModelRealm | None = None
     while head := exactly(requests, REQUEST.size):
         command, first, second = REQUEST.unpack(head)
         answer = b""
@@ -43,6 +45,13 @@ def serve(requests: BinaryIO, answers: BinaryIO, *, machine: Machine, progress: 
                 answer = machine.memory.read(first, second)
             case b"W":
                 machine.write_memory(first, exactly(requests, second))
+            case b"T":
+                if realm is None:
+                    # Imported only when asked for: cryptography takes its time, and most machines need none.
+                    from harness.attestation.model_realm import ModelRealm
+
+                    realm = ModelRealm()
+                answer = json.dumps(realm.answer(json.loads(exactly(requests, second)))).encode()
             case b"B":
                 answer = machine.run(exactly(requests, second), lambda index: INDEX.pack_into(progress, 0, index))
                 INDEX.pack_into(progress, 0, -1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from refmodel.mutants.attestation import ATTESTATION_MUTANTS
 from refmodel.mutants.caching import CACHING_MUTANTS
 from refmodel.mutants.gpt import GPT_MUTANTS
 from refmodel.mutants.mutant import Mutant, Patch
@@ -20,6 +21,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *GPT_MUTANTS,
     *CACHING_MUTANTS,
     *(m for m in WORLDS_MUTANTS if m.name not in WITHOUT_SUITE),
+    *ATTESTATION_MUTANTS,
 )
 PENDING: tuple[Mutant, ...] = tuple(m for m in WORLDS_MUTANTS if m.name in WITHOUT_SUITE)
 
