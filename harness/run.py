@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from harness.coverage import Depth
 from harness.errors import MisuseError, RealmcheckError, TargetError, TargetProtocolError
 from harness.judge.session import Session, StoreBatch
 from harness.report import (
@@ -50,8 +51,8 @@ class Run:
     """Everything that lives as long as the pytest session.
 
     ``results`` is the directory asked for, None for a new one below ``root``; ``seed`` makes every random choice of
-    the run; ``scale`` multiplies the number of random stimuli.  ``broken`` says why nothing more can be recorded, empty
-    while all is well.
+    the run; ``scale`` multiplies the number of random stimuli; ``depth`` says how much of each matrix is asked for.
+    ``broken`` says why nothing more can be recorded, empty while all is well.
     """
 
     results: Path | None
@@ -61,6 +62,7 @@ class Run:
     seed: int
     scale: float
     command: Sequence[str]
+    depth: Depth = Depth.PAIRWISE
     directory: Path = Path()
     writer: ResultWriter | None = None
     waivers: tuple[Waiver, ...] = ()
@@ -88,7 +90,7 @@ class Run:
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             command=tuple(self.command),
             target=TargetRecord(name=self.factory.name, kind=self.factory.kind, self_test=self.factory.self_test),
-            seeds={"seed": str(self.seed), "scale": str(self.scale)},
+            seeds={"seed": str(self.seed), "scale": str(self.scale), "depth": self.depth.value},
             host=host(),
             provenance=self.factory.provenance,
             catalogue=digest,

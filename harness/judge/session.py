@@ -101,8 +101,8 @@ class Session:
         self.target.write_memory(pa, data)
         self.memory.write(pa, data)
 
-    def run(self, scene: Scene, items: Sequence[Item], tally: Tally) -> None:
-        """Set the scene, run the items as one batch, judge every stimulus into ``tally``.
+    def run(self, scene: Scene, items: Sequence[Item], tally: Tally) -> frozenset[int]:
+        """Set the scene, run the items as one batch, judge every stimulus into ``tally``; the items that were judged.
 
         A target that is lost is power-cycled and asked once more.  A second loss at the same item is a failure of
         AVAILABILITY, and the rest runs without it; when another item goes the same way, it is the scene that takes the
@@ -110,6 +110,7 @@ class Session:
         somebody else caused: no machine sends SIGKILL to itself.
         """
         remaining = list(items)
+        numbers = list(range(len(remaining)))
         suspect: int | None = None
         culprits = 0
         while remaining:
@@ -117,7 +118,7 @@ class Session:
             try:
                 self._run_once(scene, remaining, attempt)
                 tally.merge(attempt)
-                return
+                return frozenset(numbers)
             except TargetError as error:
                 at = error.evidence.record_index
                 # What was recorded of the attempt stays, although nothing of it is counted.
@@ -131,11 +132,13 @@ class Session:
                     raise
                 batch = attempt.batches[-1] if attempt.batches else ""
                 self._report_lost(scene, remaining.pop(at), error, tally, batch=batch, index=at)
+                numbers.pop(at)
                 suspect = None
                 culprits += 1
                 if culprits == _CULPRITS and remaining:
                     tally.unjudged.append(f"{len(remaining)} more stimuli of {scene.title!r} were not sent")
-                    return
+                    break
+        return frozenset()
 
     def _report_lost(
         self, scene: Scene, item: Item, error: TargetError, tally: Tally, *, batch: str = "", index: int = 0

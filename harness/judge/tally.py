@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from harness.coverage import Observed
 from harness.report.records import FailingCase
 from refmodel.rules import Rule
 
@@ -61,8 +62,7 @@ class Tally:
     rules: dict[Rule, RuleTally] = field(default_factory=dict)
     choices: dict[str, Counter[str]] = field(default_factory=dict)
     batches: list[str] = field(default_factory=list)
-    cells: set[tuple[object, ...]] = field(default_factory=set)
-    cells_total: int = 0
+    observed: Observed = field(default_factory=Observed)
     not_observable: dict[Rule, str] = field(default_factory=dict)
     not_applicable: str = ""
     """Why no cited rule applies to the target; empty when they do."""
@@ -135,10 +135,6 @@ class Tally:
     def choice(self, name: str, value: str, times: int = 1) -> None:
         """The target made an implementation's choice."""
         self.choices.setdefault(name, Counter())[value] += times
-
-    def cover(self, cell: tuple[object, ...]) -> None:
-        """A cell of the check's matrix was stimulated and judged."""
-        self.cells.add(cell)
 
     @property
     def failed(self) -> int:

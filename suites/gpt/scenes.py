@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from harness.check import Check
+from harness.coverage import Cell
 from harness.judge.scene import Item, Under
 from harness.judge.stimulus import Kind, Stimulus
 from harness.probe.records import RecordFlag
@@ -71,6 +74,14 @@ def warm(
     page = 1 << 16
     beside = check.session.stimulus(Kind.LOAD, stimulus.pa ^ page, stimulus.pas)
     return [beside, Under(stimulus, gpccr=gpccr, gptbr=gptbr, gpcbw=gpcbw, flags=RecordFlag(0))]
+
+
+def apart(cells: Iterable[Cell], *at: int) -> dict[Cell, list[Cell]]:
+    """Cells by the values that they have at the positions ``at``: one scene for each."""
+    found: dict[Cell, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(tuple(cell[i] for i in at), []).append(cell)
+    return found
 
 
 def place(check: Check, base: int, size: int, kind: Kind) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import pytest
 
 from harness.check import Check
+from harness.coverage import Cell, group
 from harness.judge.scene import Item, Scene, Under
 from harness.judge.stimulus import Kind
 from harness.probe.records import World
@@ -14,41 +16,41 @@ from refmodel.gpt.build import GPTBuilder, block_descriptor, contiguous_descript
 from refmodel.gpt.decode import GPT_Any, GPT_NoAccess, GPT_Realm
 from refmodel.gpt.types import PGSe
 from refmodel.sysregs import GPTBR_EL3
-from suites.gpt.scenes import GB, LOW, RESERVED, VALID, builder, hole, warm, with_table
+from suites.gpt.scenes import GB, LOW, RESERVED, VALID, apart, builder, hole, warm, with_table
 
 _PGS = pytest.mark.parametrize("pgs", PGSe, ids=lambda pgs: pgs.name)
 _KINDS = (Kind.LOAD, Kind.STORE, Kind.ATOMIC_ADD)
 
 
-def _probe(check: Check, base: int, size: int) -> list[Item]:
-    """A load, a store and an atomic in each space, somewhere in [base, base + size)."""
+def _plan(check: Check, descriptors: Iterable[str]) -> dict[Cell, list[Cell]]:
+    """Each descriptor with a load, a store and an atomic in each space; by descriptor."""
+    return apart(check.plan(group(descriptor=descriptors, pas=World, kind=_KINDS)), 0)
+
+
+def _accesses(check: Check, cells: Iterable[Cell], base: int, size: int) -> list[Item]:
+    """The accesses of cells (descriptor, space, kind), each somewhere in [base, base + size)."""
     return [
         check.session.stimulus(kind, base + check.rng.randrange(size >> 4) * 16, pas, value0=check.rng.getrandbits(64))
-        for pas, kind in itertools.product(World, _KINDS)
+        for _, pas, kind in cells
     ]
 
 
 def _level_0(check: Check, descriptors: dict[str, int], *, pgs: PGSe = PGSe.PGS_4KB, pps: int = 40) -> None:
     """Each descriptor as the level 0 entry of the gigabyte at ``LOW``, in a scene of its own."""
-    check.cells(len(descriptors))
-    for title, descriptor in descriptors.items():
-        made = builder(check, pgs=pgs, pps=pps)
-        made.raw_level_0(LOW, descriptor)
-        check.run(Scene.of(title, made), _probe(check, LOW, GB))
-        check.cover(title)
+    _with_level_0(check, builder(check, pgs=pgs, pps=pps), descriptors)
 
 
 def _level_1(check: Check, descriptors: dict[str, int], pgs: PGSe) -> None:
     """Each descriptor as a level 1 entry, all in one table."""
-    check.cells(len(descriptors))
     made = with_table(check, pgs=pgs)
     span = 16 << pgs.value
     items: list[Item] = []
-    for number, (title, descriptor) in enumerate(descriptors.items()):
-        made.raw_level_1(LOW + number * span, descriptor)
-        items += _probe(check, LOW + number * span, span)
-        check.cover(title)
-    check.run(Scene.of("malformed level 1 entries", made), items)
+    shown: list[Cell] = []
+    for number, ((title,), cells) in enumerate(_plan(check, descriptors).items()):
+        made.raw_level_1(LOW + number * span, descriptors[title])
+        items += _accesses(check, cells, LOW + number * span, span)
+        shown += cells
+    check.run(Scene.of("malformed level 1 entries", made), items, shown)
 
 
 @pytest.mark.rule("GPC-011")
@@ -78,14 +80,14 @@ def test_block_gpi(check: Check) -> None:
 def test_block_extent(check: Check, pgs: PGSe) -> None:
     """A Block governs its whole gigabyte and nothing beside it: both ends, and the granules on both sides."""
     granule = 1 << pgs.value
-    for gpi in VALID:
+    start, end = LOW + GB, LOW + 2 * GB
+    places = (start - granule, start, start + granule, end - granule, end)
+    for (gpi,), cells in apart(check.plan(group(gpi=VALID, place=places, pas=World)), 0).items():
         made = with_table(check, pgs=pgs)
         made.block(LOW + GB, gpi)
         made.table(LOW + 2 * GB, GPT_NoAccess if gpi == GPT_Any else GPT_Any)
-        start, end = LOW + GB, LOW + 2 * GB
-        places = (start - granule, start, start + granule, end - granule, end)
-        items: list[Item] = [check.session.stimulus(Kind.LOAD, pa, pas) for pa, pas in itertools.product(places, World)]
-        check.run(Scene.of(f"block with GPI {gpi:04b}", made), items)
+        items: list[Item] = [check.session.stimulus(Kind.LOAD, pa, pas) for _, pa, pas in cells]
+        check.run(Scene.of(f"block with GPI {gpi:04b}", made), items, cells)
 
 
 def _good_table(check: Check, pgs: PGSe, pps: int = 40) -> tuple[GPTBuilder, int]:
@@ -95,11 +97,9 @@ def _good_table(check: Check, pgs: PGSe, pps: int = 40) -> tuple[GPTBuilder, int
 
 
 def _with_level_0(check: Check, made: GPTBuilder, cases: dict[str, int]) -> None:
-    check.cells(len(cases))
-    for title, descriptor in cases.items():
-        made.raw_level_0(LOW, descriptor)
-        check.run(Scene.of(title, made), _probe(check, LOW, GB))
-        check.cover(title)
+    for (title,), cells in _plan(check, cases).items():
+        made.raw_level_0(LOW, cases[title])
+        check.run(Scene.of(title, made), _accesses(check, cells, LOW, GB), cells)
 
 
 @pytest.mark.rule("GPC-015")
@@ -164,8 +164,9 @@ def test_contiguous_extent(check: Check, bits: int, pgs: PGSe) -> None:
     made.contiguous(start, bits, GPT_Realm)
     granule = 1 << pgs.value
     places = (start - granule, start, start + (1 << bits) - granule, start + (1 << bits)) if bits < 29 else (start,)
-    items: list[Item] = [check.session.stimulus(Kind.LOAD, pa, pas) for pa, pas in itertools.product(places, World)]
-    check.run(Scene.of(f"contiguous range of 1 << {bits}", made), items)
+    cells = check.plan(group(place=places, pas=World))
+    items: list[Item] = [check.session.stimulus(Kind.LOAD, pa, pas) for pa, pas in cells]
+    check.run(Scene.of(f"contiguous range of 1 << {bits}", made), items, cells)
 
 
 @pytest.mark.rule("GPC-018")
@@ -179,10 +180,13 @@ def test_level_0_unreadable(check: Check, pgs: PGSe, walk: bool) -> None:
     made = with_table(check, pgs=pgs)
     nowhere = GPTBR_EL3.of(BADDR=hole(check) >> 12)
     items: list[Item] = []
-    for number, (pas, kind) in enumerate(itertools.product(World, _KINDS)):
+    shown: list[Cell | None] = []
+    for number, cell in enumerate(check.plan(group(pas=World, kind=_KINDS))):
+        pas, kind = cell
         stimulus = check.session.stimulus(kind, LOW + number * 0x20_0000 + 0x120, pas)
         items += [Under(stimulus, gptbr=nowhere)] if walk else warm(check, stimulus, gptbr=nowhere)
-    check.run(Scene.of("level 0 table in a hole", made), items)
+        shown += [cell] if walk else [None, cell]
+    check.run(Scene.of("level 0 table in a hole", made), items, shown)
 
 
 @pytest.mark.rule("GPC-026")
