@@ -46,7 +46,7 @@ class Figures:
     """What ``realmcheck bench probes`` measures; rates are per second of wall time.
 
     ``mailbox_gpc_per_second``: loads under a fixed context, half of which fault, from batch to result bytes.
-    ``full_records_per_second``: the same below EL3, where every record enters another security state and exception level.
+    ``full_records_per_second``: the same below EL3, every record in another security state and exception level.
     ``judged_per_second``: random accesses of every kind under a fixed context, from stimulus to tally: laid out, run,
     read back, stored, judged against the model, memory verified.  ``boot_seconds``: from power-on to the first probe's
     result, the median of several.  The limits: ``unchecked_per_second`` is the same mailbox with the check disabled, so

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
+import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,11 +63,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     catalogue = load_catalogue(args.suites / "rules")
     kills = []
-    with ThreadPoolExecutor(args.jobs) as pool:
-        for kill in pool.map(lambda mutant: hunt(mutant, args.suites, args.seed), chosen):
-            kills.append(kill)
-            if not args.json:
-                print(_line(kill), flush=True)
+    for kill in hunt(chosen, args.suites, args.seed, args.jobs):
+        kills.append(kill)
+        if not args.json:
+            print(_line(kill), flush=True)
     breaking = {rule for mutant in MUTANTS for rule in mutant.rules}
     bare = [rule.id for rule in catalogue.rules.values() if not rule.reserved and rule.id not in breaking]
     survived = [kill.mutant.name for kill in kills if not kill.killed]
@@ -88,19 +86,35 @@ def _line(kill: Kill) -> str:
     return f"{kill.mutant.name:42} {verdict}{also}{problem}"
 
 
-def hunt(mutant: Mutant, suites: Path, seed: int) -> Kill:
-    """Run the tests that cite a rule of the mutant against it."""
-    with tempfile.TemporaryDirectory(prefix="realmcheck-mutant-") as scratch:
-        command = [sys.executable, "-m", "pytest", str(suites / mutant.subject), f"--target=mutant:{mutant.name}"]
-        command += [f"--results={scratch}", f"--seed={seed}", "--scale=smoke", "-q", "-p", "no:cacheprovider"]
-        command += [f"--rule={rule}" for rule in mutant.rules]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        try:
-            checks = read_run(Path(scratch)).checks
-        except BadInputError:
-            tail = (done.stderr or done.stdout).strip().splitlines()
-            return Kill(mutant, (), (), f"the suite did not run: {tail[-1] if tail else done.returncode}")
+def hunt(chosen: Sequence[Mutant], suites: Path, seed: int, jobs: int) -> Iterator[Kill]:
+    """Run the tests that cite a rule of each mutant against it, ``jobs`` mutants at a time."""
+    # Imported here: the other commands must not pay for pytest and what it brings.
+    from harness.forked import run_all
+
+    with tempfile.TemporaryDirectory(prefix="realmcheck-mutants-") as scratch:
+        places = [Path(scratch) / mutant.name for mutant in chosen]
+        runs = [
+            (_arguments(mutant, suites, seed, place), place.with_suffix(".out"))
+            for mutant, place in zip(chosen, places, strict=True)
+        ]
+        for mutant, place, status in zip(chosen, places, run_all(runs, jobs), strict=True):
+            yield _kill(mutant, place, status)
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _arguments(mutant: Mutant, suites: Path, seed: int, results: Path) -> list[str]:
+    arguments = [str(suites / mutant.subject), f"--target=mutant:{mutant.name}", f"--results={results}"]
+    arguments += [f"--seed={seed}", "--scale=smoke", "-q", "-p", "no:cacheprovider", "--stop-when-rules-failed"]
+    return arguments + [f"--rule={rule}" for rule in mutant.rules]
+
+
+def _kill(mutant: Mutant, results: Path, status: int) -> Kill:
+    try:
+        checks = read_run(results).checks
+    except BadInputError:
+        tail = results.with_suffix(".out").read_text(errors="replace").strip().splitlines()
+        return Kill(mutant, (), (), f"the suite did not run: {tail[-1] if tail else status}")
     failed = {rule for check in checks if check.verdict is Verdict.FAIL for rule in check.rules}
     own = tuple(rule for rule in mutant.rules if rule in failed)
-    problem = "" if done.returncode in (0, 1) else f"pytest exit status {done.returncode}"
+    problem = "" if status in (0, 1, 2) else f"pytest exit status {status}"
     return Kill(mutant, own, tuple(sorted(failed - set(own))), problem)

@@ -188,7 +188,7 @@ class Expectations:
             if address.address != stimulus.pa:
                 raise ValueError(f"VA {stimulus.va:#x} is {address} for the model, {stimulus.pa:#x} for the stimulus")
             nothing = self.pe.memory.map.lookup(address) is RegionKind.NOTHING
-            self._pages[page] = None if nothing else self._one_for_all(self.gpt.checked(address))
+            self._pages[page] = None if nothing else self._alone(self.gpt.checked(address))
         return self._pages[page]
 
     def _share(self, stimulus: Stimulus, space: PASpace, checked: Checked) -> Expectation:
@@ -203,6 +203,10 @@ class Expectations:
         shared = self._use(Expectation(tuple(_of_output(a, known, checked.rules) for a in pattern.alternatives)))
         self._shared[id(checked), kind, space] = shared
         return shared
+
+    def _alone(self, checked: Checked) -> Checked | None:
+        """The check for all granules like this one; None where more than today's table may answer."""
+        return self._one_for_all(checked) if len(checked.options) == 1 else None
 
     def _one_for_all(self, checked: Checked) -> Checked:
         """The first check seen that has this outcome and these rules."""

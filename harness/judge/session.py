@@ -13,19 +13,20 @@ from harness.errors import MisuseError, TargetError
 from harness.judge import cases
 from harness.judge.calibration import calibrate, read_regime, register_entry
 from harness.judge.judging import BatchJudge, Bench, SceneState
-from harness.judge.scene import Invalidate, Item, Scene, TableWrite, Under
+from harness.judge.scene import Change, Invalidate, Item, On, Scene, SetRegister, TableWrite, Under, pe_of, stimulus_of
 from harness.judge.stimulus import RET, WRITING, Kind, Stimulus
 from harness.judge.tally import Tally
 from harness.judge.world import WorldScene
 from harness.judge.world_judging import WorldJudge
 from harness.probe.address_space import MemoryType, Windows, va_of
 from harness.probe.batch import Batch, EncodedBatch, decode_results, pool_pointer
-from harness.probe.records import Op, Record, RegisterEntry, World
+from harness.probe.records import Op, Record, RegisterEntry, World, sysreg_encoding
 from harness.report.records import FailingCase
 from harness.report.records import Outcome as ReportOutcome
 from harness.targets.target import Target
 from refmodel.access import PEState
 from refmodel.features import Features
+from refmodel.gpt.tlbi import TLBIOp
 from refmodel.memory import Memory, MemoryMap, Region, RegionKind
 from refmodel.rules import Rule
 from refmodel.sysregs import GPCCR_EL3
@@ -70,6 +71,11 @@ class Session:
         self._own = (*layout.probe, layout.tables)
         self._dirty: dict[int, int] = {}
         self._state: SceneState | None = None
+
+    @property
+    def pes(self) -> int:
+        """How many PEs the target has, the first included."""
+        return self.target.info.pes
 
     @property
     def windows(self) -> Windows:
@@ -143,7 +149,7 @@ class Session:
     def _report_lost(
         self, scene: Scene, item: Item, error: TargetError, tally: Tally, *, batch: str = "", index: int = 0
     ) -> None:
-        stimulus = _stimulus_of(item)
+        stimulus = stimulus_of(item)
         text = scene.describe(stimulus) if stimulus else {"scene": scene.title, "item": repr(item)}
         evidence = error.evidence
         last_words = f" ({evidence.last_words[-1]})" if evidence.last_words else ""
@@ -199,7 +205,7 @@ class Session:
             judge = WorldJudge if isinstance(scene, WorldScene) else BatchJudge
             judge(bench, state, tally, name).judge(items, results)
         tally.count((Rule.AVAILABILITY,), len(items), weak=False)
-        if not any(isinstance(item, TableWrite | Invalidate) for item in items):
+        if not any(isinstance(item, Change) for item in items):
             self._state = state
 
     def _record(
@@ -216,7 +222,8 @@ class Session:
         """The state of the last scene if this is the same and nothing is to be written under it, else a new one."""
         if self._state is not None and self._state.scene is scene and not self.windows.pending:
             return self._state
-        return SceneState(self.pe, scene, scene.gpc(self.l0gptsz, self.features))
+        pes = 1 if isinstance(scene, WorldScene) else self.pes
+        return SceneState(self.pe, scene, scene.gpc(self.l0gptsz, self.features), pes=pes)
 
     def _prepare(self, scene: Scene, items: Sequence[Item], *, set_up: bool) -> list[tuple[int, bytes]]:
         """Write what the batch needs: tables, window descriptors, RET instructions; former tables are cleared.
@@ -224,7 +231,7 @@ class Session:
         The answer is all that the batch rests on, also what is there from batches before: a stored batch stands for
         itself.
         """
-        stimuli = [s for s in map(_stimulus_of, items) if s is not None]
+        stimuli = [s for s in map(stimulus_of, items) if s is not None]
         self._stay_inside(stimuli)
         writes: list[tuple[int, bytes]] = []
         if set_up:
@@ -255,19 +262,29 @@ class Session:
         registers: dict[int, tuple[RegisterEntry, ...]] = {}
         pool = bytearray()
         start = pool_pointer(len(items))
+        # With several PEs one item is complete before the next begins, whoever does it.
+        grouped = any(pe_of(item) for item in items)
         for index, item in enumerate(items):
             match item:
                 case Stimulus():
-                    records.append(item.record())
+                    made = item.record()
                 case Under(stimulus, gpccr, gptbr, gpcbw, flags):
-                    records.append(stimulus.record()._replace(flags=int(flags)))
+                    made = stimulus.record()._replace(flags=int(flags))
                     registers[index] = tuple(register_entry(r) for r in (gpcbw, gptbr, gpccr) if r is not None)
-                case TableWrite(pa, value):
+                case On(_, stimulus):
+                    made = stimulus.record()
+                case TableWrite(pa):
                     offset = start + len(pool)
-                    pool += value.to_bytes(8, "little")
-                    records.append(Record(0, Op.MEM_WRITE, address=va_of(pa, World.ROOT), value0=offset, aux=8))
-                case Invalidate():
-                    records.append(Record(0, Op.TLBI_PAALL))
+                    pool += item.data
+                    made = Record(0, Op.MEM_WRITE, address=va_of(pa, World.ROOT), value0=offset, aux=len(item.data))
+                case SetRegister(register):
+                    entry = register_entry(register)
+                    made = Record(0, Op.MSR, aux=entry.encoding, value0=entry.value)
+                case Invalidate(TLBIOp.PAALL):
+                    made = Record(0, Op.TLBI_PAALL)
+                case Invalidate(op, xt):
+                    made = Record(0, Op.SYS, aux=sysreg_encoding(1, *op.value), address=xt)
+            records.append(made._replace(pe=pe_of(item), group=index) if grouped else made)
         context = tuple(map(register_entry, scene.registers()))
         if isinstance(scene, WorldScene):
             records = scene.below(records)
@@ -296,13 +313,3 @@ def _keep_code(stimuli: Sequence[Stimulus], fetched: Sequence[int]) -> None:
                 f"a {stimulus.kind.title} to {stimulus.pa:#x} overwrites an instruction to be fetched; keep stores and "
                 "fetches of a batch in different 16-byte lanes"
             )
-
-
-def _stimulus_of(item: Item) -> Stimulus | None:
-    match item:
-        case Stimulus():
-            return item
-        case Under(stimulus):
-            return stimulus
-        case _:
-            return None
