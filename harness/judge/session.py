@@ -12,8 +12,21 @@ from collections.abc import Callable, Iterator, Sequence
 from harness.errors import MisuseError, TargetError
 from harness.judge import cases
 from harness.judge.calibration import calibrate, read_regime, register_entry
+from harness.judge.history import History, HistoryJudge, kept_by
 from harness.judge.judging import BatchJudge, Bench, SceneState
-from harness.judge.scene import Change, Invalidate, Item, On, Scene, SetRegister, TableWrite, Under, pe_of, stimulus_of
+from harness.judge.scene import (
+    Change,
+    From,
+    Invalidate,
+    Item,
+    On,
+    Scene,
+    SetRegister,
+    TableWrite,
+    Under,
+    pe_of,
+    stimulus_of,
+)
 from harness.judge.stimulus import RET, WRITING, Kind, Stimulus
 from harness.judge.tally import Tally
 from harness.judge.world import WorldScene
@@ -202,8 +215,7 @@ class Session:
         )
         with gc_paused():
             results = decode_results(raw, encoded.count)
-            judge = WorldJudge if isinstance(scene, WorldScene) else BatchJudge
-            judge(bench, state, tally, name).judge(items, results)
+            _judge_of(scene)(bench, state, tally, name).judge(items, results)
         tally.count((Rule.AVAILABILITY,), len(items), weak=False)
         if not any(isinstance(item, Change) for item in items):
             self._state = state
@@ -273,6 +285,9 @@ class Session:
                     registers[index] = tuple(register_entry(r) for r in (gpcbw, gptbr, gpccr) if r is not None)
                 case On(_, stimulus):
                     made = stimulus.record()
+                case From(where, stimulus):
+                    made = where.record(stimulus)
+                    registers[index] = where.entries()
                 case TableWrite(pa):
                     offset = start + len(pool)
                     pool += item.data
@@ -285,11 +300,17 @@ class Session:
                 case Invalidate(op, xt):
                     made = Record(0, Op.SYS, aux=sysreg_encoding(1, *op.value), address=xt)
             records.append(made._replace(pe=pe_of(item), group=index) if grouped else made)
-        context = tuple(map(register_entry, scene.registers()))
+        context = (*map(register_entry, scene.registers()), *kept_by(items))
         if isinstance(scene, WorldScene):
             records = scene.below(records)
             context = (*context, *scene.context.entries())
         return Batch(records=records, context=context, registers=registers, pool=bytes(pool))
+
+
+def _judge_of(scene: Scene) -> type[BatchJudge]:
+    if isinstance(scene, WorldScene):
+        return WorldJudge
+    return HistoryJudge if isinstance(scene, History) else BatchJudge
 
 
 @contextlib.contextmanager

@@ -131,6 +131,9 @@ class Tally:
         for name, seen in attempt.choices.items():
             self.choices.setdefault(name, Counter()).update(seen)
         self.batches += attempt.batches
+        self.lost += attempt.lost
+        self.fatal += attempt.fatal
+        self.unjudged += attempt.unjudged
 
     def choice(self, name: str, value: str, times: int = 1) -> None:
         """The target made an implementation's choice."""

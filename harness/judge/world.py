@@ -81,6 +81,10 @@ class WorldContext:
         fixed += [RegisterEntry(lower.CPTR_EL2, lower.CPTR_E2H)] if self.hcr.E2H else []
         return (*map(register_entry, self.registers()), *fixed)
 
+    def record(self, stimulus: Stimulus) -> Record:
+        """The record of a stimulus in the middle of a batch at EL3: registers stay set, nothing is invalidated."""
+        return stimulus.record()._replace(state=self.state, el=self.el, flags=int(RecordFlag.KEEP_REGS))
+
     def regimes(self) -> Mapping[Regime, Stage1]:
         """Stage 1 of the regime, for the model."""
         regime = self.regime()
