@@ -71,6 +71,7 @@ class Run:
     _gaps: bool = False
     _refused: dict[TargetOptions, list[RealmcheckError]] = field(default_factory=dict)
     _sessions: dict[TargetOptions, Session] = field(default_factory=dict)
+    _applying: dict[tuple[str, str], list[Waiver]] = field(default_factory=dict)
     _targets: list[Target] = field(default_factory=list)
 
     @property
@@ -182,8 +183,10 @@ class Run:
 
     def waive(self, rule: str, signature: str, target: TargetInfo) -> str | None:
         """The waiver that covers a deviation of this target, by name."""
-        applying = [w for w in self.waivers if w.applies(target.name, target.version)]
-        waiver = find(applying, (rule,), signature, {})
+        machine = target.name, target.version
+        if machine not in self._applying:
+            self._applying[machine] = [w for w in self.waivers if w.applies(*machine)]
+        waiver = find(self._applying[machine], (rule,), signature, {})
         return waiver.id if waiver else None
 
     def rng(self, name: str) -> random.Random:

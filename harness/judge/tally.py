@@ -73,6 +73,8 @@ class Tally:
     unjudged: list[str] = field(default_factory=list)
     """Why stimuli were not judged."""
     _waiver: dict[tuple[Rule, str], str | None] = field(default_factory=dict)
+    _parent: Tally | None = None
+    """The tally of the check, in one that is an attempt's."""
 
     def rule(self, rule: Rule) -> RuleTally:
         """The counts of ``rule``."""
@@ -105,13 +107,20 @@ class Tally:
         if waiver is None:
             tally.failed += 1
             tally.signatures[case_signature] += 1
-            seen = tally.signatures[case_signature]
+            seen = tally.signatures[case_signature] + self._before(lambda known: known.signatures[case_signature], rule)
         else:
             tally.waived += 1
             tally.waivers[waiver] += 1
-            seen = tally.waivers[waiver]
+            seen = tally.waivers[waiver] + self._before(lambda known: known.waivers[waiver], rule)
         if seen <= CASES_PER_SIGNATURE:
             tally.cases.append(make_case(waiver or ""))
+
+    def _before(self, count: Callable[[RuleTally], int], rule: Rule) -> int:
+        """A count of what the check had seen when this attempt began: of equal cases only the first are made."""
+        known = self._parent
+        if known is None:
+            return 0
+        return (count(known.rules[rule]) if rule in known.rules else 0) + known._before(count, rule)
 
     def waiver(self, rule: Rule, case_signature: str) -> str | None:
         """The waiver that covers this deviation from ``rule``, by name."""
@@ -121,7 +130,7 @@ class Tally:
 
     def fork(self) -> Tally:
         """An empty tally of the same check, for an attempt that may come to nothing."""
-        return Tally(waive=self.waive, cited=self.cited)
+        return Tally(waive=self.waive, cited=self.cited, _parent=self, _waiver=self._waiver)
 
     def merge(self, attempt: Tally) -> None:
         """Add what an attempt that came to its end has judged."""
