@@ -61,6 +61,9 @@ def _child(arguments: tuple[str, ...], output: Path) -> None:
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    # Whatever stood in the place of the parent's streams is not the child's.
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  open until the process ends
+    sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
     try:
         status = int(pytest.main(list(arguments)))
     except BaseException:

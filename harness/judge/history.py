@@ -15,7 +15,7 @@ from harness.judge.judging import deciding_rule as deciding_rule_of_history
 from harness.judge.scene import From, Item, Scene
 from harness.judge.stimulus import Stimulus
 from harness.judge.tally import Tally
-from harness.judge.world import WorldContext
+from harness.judge.world import BelowEL3
 from harness.judge.world_judging import check_map, check_source, otherwise
 from harness.probe.records import RegisterEntry, Result
 from refmodel.access import PermittedOutcomes, PEState, access_at
@@ -32,7 +32,7 @@ class History(Scene):
     """
 
     steps: tuple[str, ...] = ()
-    context: WorldContext | None = None
+    context: BelowEL3 | None = None
 
     def describe(self, stimulus: Stimulus) -> dict[str, str]:
         """The stimulus, and the whole history that it is a part of; registers are those before the first step."""
@@ -61,7 +61,7 @@ class HistoryJudge(BatchJudge):
         if not isinstance(state.scene, History):
             raise TypeError(f"{state.scene.title} is no history")
         self._history = state.scene
-        self._views: dict[WorldContext, PEState] = {}
+        self._views: dict[BelowEL3, PEState] = {}
         self._view: PEState | None = None
         """The PE as it issues the stimulus that is being judged, if below EL3."""
 

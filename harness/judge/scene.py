@@ -15,7 +15,7 @@ from refmodel.registers import Register
 from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3
 
 if TYPE_CHECKING:
-    from harness.judge.world import WorldContext
+    from harness.judge.world import BelowEL3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ class From:
     The context's registers stay set until the end of the batch, and nothing is invalidated.
     """
 
-    context: WorldContext
+    context: BelowEL3
     stimulus: Stimulus
     pe: int = 0
 

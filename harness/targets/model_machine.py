@@ -59,6 +59,9 @@ LAYOUT: Final = Layout(
 """The same memory plan as QEMU's ``virt`` machine with 5 GB."""
 
 _PARANGE = {52: 6, 56: 7}
+RME = 3
+"""ID_AA64PFR0_EL1.RME: the base, GPC2 and GPC3.  Mutants of what holds without a feature have less."""
+
 _L0GPTSZ = {30: 0b0000, 34: 0b0100, 36: 0b0110, 39: 0b1001}
 
 
@@ -82,7 +85,7 @@ class Machine:
 
     def __init__(self, *, l0gptsz: int = 30, pes: int = 1, variant: str = "") -> None:
         self.features = replace(
-            Features(rme=3, pamax=52, sel2=True, lse=True, ras=True, lpa2=True), **VARIANTS[variant]
+            Features(rme=RME, pamax=52, sel2=True, lse=True, ras=True, lpa2=True), **VARIANTS[variant]
         )
         ram = (*LAYOUT.probe, LAYOUT.tables, *LAYOUT.test)
         self.memory = Memory(MemoryMap(tuple(Region(w.base, w.size, RegionKind.RAM) for w in ram)))
