@@ -20,6 +20,8 @@ from harness.judge.tally import RuleTally, Tally
 from harness.report import Cells, CheckResult, Counts, Verdict
 from refmodel.rules import Rule
 
+_WEAK = "every observation may have come from what was still cached, or from a choice of the implementation"
+
 
 @dataclass
 class Check:
@@ -48,12 +50,16 @@ class Check:
         self.tally.observed.declare(matrix)
         return matrix.plan(Depth.EACH if costly and self.depth is Depth.PAIRWISE else self.depth)
 
-    def run(self, scene: Scene, items: Sequence[Item], cells: Sequence[Cell | None] = ()) -> None:
+    def run(
+        self, scene: Scene, items: Sequence[Item], cells: Sequence[Cell | None] = (), *, whole: Cell | None = None
+    ) -> None:
         """Run items in a scene and judge them.
 
         ``cells``: the cell that each item shows (None: none).  A cell counts when all its items were judged.
+        ``whole``: the one cell that all items show.
         """
-        if cells and len(cells) != len(items):
+        cells = cells or [whole] * len(items)
+        if len(cells) != len(items):
             raise MisuseError(f"{scene.title}: {len(items)} items show {len(cells)} cells; give one, or None, for each")
         judged = self.session.run(scene, items, self.tally)
         missed = {cell for index, cell in enumerate(cells) if index not in judged}
@@ -62,6 +68,12 @@ class Check:
     def not_observable(self, rule: Rule, reason: str) -> None:
         """A calibration in this run showed that the target cannot show what ``rule`` is about."""
         self.tally.not_observable[rule] = reason
+
+    def needs(self, what: str, present: bool) -> bool:
+        """The run showed whether the target has something; without it no cited rule applies."""
+        if not present:
+            self.tally.not_applicable = f"the target has no {what}"
+        return present
 
     def applies(self, feature: str, present: bool) -> bool:
         """Whether the target has a feature that its ID registers report; without it no cited rule applies."""
@@ -136,7 +148,10 @@ class Check:
         if found.judged:
             return Verdict.PASS, ""
         if found.weak:
-            return Verdict.NOT_OBSERVABLE, "every observation may have come from what was still cached"
+            return (
+                Verdict.NOT_OBSERVABLE,
+                _WEAK,
+            )
         return Verdict.INCONCLUSIVE, "no observation was decided by this rule"
 
 

@@ -13,7 +13,7 @@ from harness.judge.expectation import compile_permitted
 from harness.judge.judging import BatchJudge, Bench, SceneState
 from harness.judge.judging import deciding_rule as deciding_rule_of_history
 from harness.judge.scene import From, Item, Scene
-from harness.judge.stimulus import Stimulus
+from harness.judge.stimulus import Stimulus, access_name_of
 from harness.judge.tally import Tally
 from harness.judge.world import BelowEL3
 from harness.judge.world_judging import check_map, check_source, otherwise
@@ -82,7 +82,7 @@ class HistoryJudge(BatchJudge):
     def _permitted(self, stimulus: Stimulus, gpt: PossibleGPT, *, trace: bool = False) -> Permitted:
         if self._view is None:
             return super()._permitted(stimulus, gpt, trace=trace)
-        accdesc = access_at(stimulus.kind.access_name, self._view.context)
+        accdesc = access_at(access_name_of(stimulus), self._view.context)
         return PermittedOutcomes(self._view, gpt, stimulus.va, accdesc, trace=trace)
 
     def _against(

@@ -11,12 +11,13 @@ from harness.errors import MisuseError, TargetProtocolError
 from harness.judge import cases, compare
 from harness.judge.expectation import CompiledException, CompiledPerformed, Expectation, Expectations, compile_permitted
 from harness.judge.scene import Change, From, Invalidate, Item, On, Scene, SetRegister, TableWrite, Under
-from harness.judge.stimulus import WRITING, Kind, Performed, Stimulus, perform
+from harness.judge.stimulus import WRITING, Kind, Performed, Stimulus, access_of, perform
 from harness.judge.tally import Tally
 from harness.probe.records import RecordFlag, Result, Status, World
 from harness.report.records import FailingCase
 from refmodel.access import PermittedOutcomes, PEState
 from refmodel.bits import Slice
+from refmodel.context import AT_EL3
 from refmodel.faults import EC_GPC, EC_SERROR
 from refmodel.gpt.cache import PossibleGPT
 from refmodel.gpt.pes import PossibleGPTs
@@ -26,7 +27,7 @@ from refmodel.outcomes import Alternative, Permitted
 from refmodel.pas import PASpace
 from refmodel.registers import Register
 from refmodel.rules import Rule
-from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3
+from refmodel.sysregs import CLIDR_EL1, GPCBW_EL3, GPCCR_EL3, GPTBR_EL3
 
 REPORTING = frozenset(
     {Rule.PERMITTED_ACCESS_EFFECT, Rule.GPF_AT_EL3, Rule.GPT_FAULT_IS_GPC_EXCEPTION, Rule.GPCSC, Rule.ISS, Rule.FAR,
@@ -62,6 +63,7 @@ class Bench:
 
     ``aliased``: data written in one PAS is what another reads; otherwise data is compared in the Root PAS only.
     ``prompt``: new registers are in use at once for pages that nothing has touched since an invalidation.
+    ``zva_bits``: log2 of the bytes of DC ZVA's block; ``clidr``: CLIDR_EL1.
     """
 
     pe: PEState
@@ -69,6 +71,8 @@ class Bench:
     prompt: bool
     read_memory: Callable[[int, int], bytes]
     around: cases.Circumstances
+    zva_bits: int = 6
+    clidr: CLIDR_EL1 = AT_EL3.clidr
 
 
 class SceneState:
@@ -160,7 +164,7 @@ class BatchJudge:
 
     def _permitted(self, stimulus: Stimulus, gpt: PossibleGPT, *, trace: bool = False) -> Permitted:
         """The permitted set, computed from scratch."""
-        return PermittedOutcomes(self._bench.pe, gpt, stimulus.va, stimulus.kind.access, trace=trace)
+        return PermittedOutcomes(self._bench.pe, gpt, stimulus.va, access_of(stimulus), trace=trace)
 
     def _is_ram(self, pa: int) -> bool:
         return self._bench.pe.memory.map.lookup_any(pa) is RegionKind.RAM
@@ -359,7 +363,7 @@ def matches(exception: CompiledException, stimulus: Stimulus, result: Result) ->
     return (
         (result.esr ^ exception.value) & exception.mask == 0
         and result.taken == 1
-        and (not exception.far_is_va or result.far == stimulus.va)
+        and (not exception.far_is_va or result.far == stimulus.va + exception.far_offset)
         and (exception.mfar is None or result.mfar == exception.mfar_for(stimulus.pa))
         and result.vector == exception.vector
         and result.target_el == exception.target_el

@@ -16,6 +16,8 @@ from harness.judge.calibration import calibrate, read_regime, register_entry
 from harness.judge.history import History, HistoryJudge, kept_by
 from harness.judge.judging import BatchJudge, Bench, SceneState
 from harness.judge.losses import SOMEWHERE, Loss, report_lost
+from harness.judge.operation import Operation
+from harness.judge.operation_judging import OperationJudge, WorldOperationJudge
 from harness.judge.scene import (
     Change,
     From,
@@ -206,10 +208,12 @@ class Session:
             prompt=self.calibration.prompt,
             read_memory=self.target.read_memory,
             around=around,
+            zva_bits=self.calibration.dczid.block_bits,
+            clidr=self.calibration.clidr,
         )
         with gc_paused():
             results = decode_results(raw, encoded.count)
-            _judge_of(scene)(bench, state, tally, name).judge(items, results)
+            _judge_for(scene, items)(bench, state, tally, name).judge(items, results)
         tally.count((Rule.AVAILABILITY,), len(items), weak=False)
         if not any(isinstance(item, Change) for item in items):
             self._state = state
@@ -268,8 +272,7 @@ class Session:
         registers: dict[int, tuple[RegisterEntry, ...]] = {}
         pool = bytearray()
         start = pool_pointer(len(items))
-        # With several PEs one item is complete before the next begins, whoever does it.
-        grouped = any(pe_of(item) for item in items)
+        groups = _groups(items)
         for index, item in enumerate(items):
             match item:
                 case Stimulus():
@@ -293,7 +296,7 @@ class Session:
                     made = Record(0, Op.TLBI_PAALL)
                 case Invalidate(op, xt):
                     made = Record(0, Op.SYS, aux=sysreg_encoding(1, *op.value), address=xt)
-            records.append(made._replace(pe=pe_of(item), group=index) if grouped else made)
+            records.append(made._replace(pe=pe_of(item), group=groups[index]) if groups else made)
         context = (*map(register_entry, scene.registers()), *kept_by(items))
         if isinstance(scene, WorldScene):
             records = scene.below(records)
@@ -301,10 +304,26 @@ class Session:
         return Batch(records=records, context=context, registers=registers, pool=bytes(pool))
 
 
-def _judge_of(scene: Scene) -> type[BatchJudge]:
-    if isinstance(scene, WorldScene):
-        return WorldJudge
-    return HistoryJudge if isinstance(scene, History) else BatchJudge
+def _judge_for(scene: Scene, items: Sequence[Item]) -> type[BatchJudge]:
+    """The judge of a batch: another where operations are asked for that are no single access."""
+    if isinstance(scene, History):
+        return HistoryJudge
+    stimuli = filter(None, map(stimulus_of, items))
+    if any(isinstance(stimulus.kind, Operation) for stimulus in stimuli):
+        return WorldOperationJudge if isinstance(scene, WorldScene) else OperationJudge
+    return WorldJudge if isinstance(scene, WorldScene) else BatchJudge
+
+
+def _groups(items: Sequence[Item]) -> list[int]:
+    """Ordering groups, where several PEs take part: reads between two changes go together, anything else is alone."""
+    if not any(pe_of(item) for item in items):
+        return []
+    groups, alone = [0], False
+    for item in items:
+        stimulus = stimulus_of(item)
+        was_alone, alone = alone, stimulus is None or stimulus.kind in WRITING
+        groups.append(groups[-1] + (alone or was_alone))
+    return groups[1:]
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from harness.judge import compare
 from harness.judge.expectation import Expectation, compile_permitted
 from harness.judge.judging import REPORTING, BatchJudge, Bench, SceneState
 from harness.judge.scene import Item, Under
-from harness.judge.stimulus import Stimulus
+from harness.judge.stimulus import Stimulus, access_name_of
 from harness.judge.tally import Tally
 from harness.judge.world import BelowEL3, WorldScene
 from harness.probe.records import RecordFlag, Result, Status, World
@@ -79,7 +79,7 @@ class WorldJudge(BatchJudge):
         return self._known[key]
 
     def _permitted(self, stimulus: Stimulus, gpt: PossibleGPT, *, trace: bool = False) -> Permitted:
-        accdesc = access_at(stimulus.kind.access_name, self._pe.context)
+        accdesc = access_at(access_name_of(stimulus), self._pe.context)
         return PermittedOutcomes(self._pe, gpt, stimulus.va, accdesc, trace=trace)
 
     def _against(
@@ -107,7 +107,7 @@ def check_source(result: Result, context: BelowEL3, where: str) -> None:
 
 def check_map(pe: PEState, gpt: PossibleGPT, stimulus: Stimulus) -> None:
     """ValueError when the model translates the address to another than the stimulus says."""
-    accdesc = access_at(stimulus.kind.access_name, pe.context)
+    accdesc = access_at(access_name_of(stimulus), pe.context)
     _, address = FullTranslate(pe, gpt, stimulus.va, accdesc, Chooser(), unobserved)
     if address not in (None, FullAddress(PASpace(stimulus.pas), stimulus.pa)):
         raise ValueError(f"VA {stimulus.va:#x} is {address} for the model, not {stimulus.pa:#x} in {stimulus.pas}")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from harness.judge.operation import Operation
 from harness.judge.stimulus import Kind, Performed, Stimulus, perform
 from harness.probe import address_space
 from harness.probe.batch import decode_header, records_of
@@ -29,7 +30,7 @@ from harness.probe.records import (
     World,
     sysreg_encoding,
 )
-from harness.targets import model_lower
+from harness.targets import model_lower, model_operations
 from harness.targets.model_lower import encoding
 from harness.targets.model_tlb import PE, GPTEntries, KeepingGPT
 from harness.targets.target import Layout, Window
@@ -39,9 +40,9 @@ from refmodel.features import Features
 from refmodel.gpt.tlbi import DecodeRPA, TLBIOp
 from refmodel.gpt.types import GPCState
 from refmodel.memory import Memory, MemoryMap, Region, RegionKind
-from refmodel.outcomes import ExceptionTaken, Outcome
+from refmodel.outcomes import AddressTranslated, ExceptionTaken, Outcome
 from refmodel.pas import EL
-from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3, TCR_EL3, TTBR0_EL3
+from refmodel.sysregs import CLIDR_EL1, DCZID_EL0, GPCBW_EL3, GPCCR_EL3, GPTBR_EL3, TCR_EL3, TTBR0_EL3
 from refmodel.translation.el3 import EL3Regime
 
 _GB: Final = 1 << 30
@@ -85,7 +86,7 @@ class Machine:
 
     def __init__(self, *, l0gptsz: int = 30, pes: int = 1, variant: str = "") -> None:
         self.features = replace(
-            Features(rme=RME, pamax=52, sel2=True, lse=True, ras=True, lpa2=True), **VARIANTS[variant]
+            Features(rme=RME, pamax=52, sel2=True, lse=True, ras=True, lpa2=True, mec=True), **VARIANTS[variant]
         )
         ram = (*LAYOUT.probe, LAYOUT.tables, *LAYOUT.test)
         self.memory = Memory(MemoryMap(tuple(Region(w.base, w.size, RegionKind.RAM) for w in ram)))
@@ -97,6 +98,8 @@ class Machine:
             _GPCCR: GPCCR_EL3.of(L0GPTSZ=_L0GPTSZ[l0gptsz]).value,
             _GPTBR: 0,
             _GPCBW: 0,
+            encoding(CLIDR_EL1): CLIDR_EL1.of(LoC=1, LoUU=1).value,
+            encoding(DCZID_EL0): DCZID_EL0.of(BS=model_operations.ZVA_BITS - 2).value,
         }
         self._read_only = GPCCR_EL3.L0GPTSZ.mask
         self._build_stage_1()
@@ -118,6 +121,7 @@ class Machine:
             "ID_AA64PFR0_EL1": self.features.rme << 52 | 1 << 36 | 1 << 28,
             "ID_AA64MMFR0_EL1": _PARANGE[self.features.pamax] | (14 in granules) << 20 | 1 << 28,
             "ID_AA64ISAR0_EL1": 2 << 20,
+            "ID_AA64MMFR3_EL1": 1 << 28,
             "GPCCR_EL3": self.pes[0].registers[_GPCCR],
         }
 
@@ -152,6 +156,11 @@ class Machine:
                 pe.invalidate()
             elif range_ is not None and pe.gpt.gpc.gpccr.PGS == issuing.gpccr.PGS:
                 pe.invalidate_range(range_)
+
+    def _tlbi_by_range(self, record: Record, op: TLBIOp) -> ExceptionTaken | None:
+        """A TLBI by encoding; no operand of it makes it take an exception."""
+        self.tlbi(op, record.address)
+        return None
 
     def set_register(self, number: int, value: int) -> None:
         """MSR by the PE in turn: read-only fields keep their value; nothing is invalidated."""
@@ -209,6 +218,9 @@ class Machine:
         there = record.pe < len(self.pes) and self.own is self.pes[record.pe]
         if not there or record.requester > Requester.PE_FETCH or not (at_el3 or model_lower.can_issue(record)):
             return _result(record, Status.UNSUPPORTED)
+        operation = model_operations.operation_of(record)
+        if operation is not None:
+            return self._do(record, operation)
         if not at_el3:
             kind = _KIND_OF_OP.get(Op(record.op))
             return _result(record, Status.UNSUPPORTED) if kind is None else self._access(record, kind)
@@ -225,8 +237,7 @@ class Machine:
                 self.tlbi()
                 return _result(record)
             case Op.SYS if record.aux in _TLBI:
-                self.tlbi(_TLBI[record.aux], record.address)
-                return _result(record)
+                return _result(record, exception=self._tlbi_by_range(record, _TLBI[record.aux]))
             case Op.MEM_WRITE:
                 offset = record.value0
                 if not BATCH_HEADER_SIZE <= offset <= len(image) - record.aux:
@@ -244,6 +255,19 @@ class Machine:
             return _result(record, exception=outcome)
         self.write_memory(record.address & (1 << address_space.SLOT_BITS) - 1, data)
         return _result(record)
+
+    def _do(self, record: Record, operation: Operation) -> bytes:
+        """An operation that is no single access."""
+        pe = self._pe_of(record)
+        outcome = model_operations.outcome(record, operation, pe, self.own.gpt)
+        if isinstance(outcome, ExceptionTaken):
+            return _result(record, exception=outcome)
+        if isinstance(outcome, AddressTranslated):
+            return _result(record, par=outcome.par)
+        if record.op == Op.SYS:
+            return _result(record)
+        data0, data1 = model_operations.effect(record, operation, self.physical(record), self.memory)
+        return _result(record, data0=data0, data1=data1)
 
     def _pe_of(self, record: Record) -> PEState:
         """The PE as it is for the record's operation."""
@@ -302,6 +326,12 @@ def far_of(record: Record) -> int:
     return record.address
 
 
+def _far_offset(record: Record, exception: ExceptionTaken) -> int:
+    """How far the fault lies behind the operand, for an access that crosses a page; those are not remembered."""
+    exact = model_operations.operation_of(record) is not None and exception.far is not None
+    return exception.far - record.address if exact and exception.far is not None else 0
+
+
 def _result(
     record: Record,
     status: Status = Status.DONE,
@@ -309,6 +339,7 @@ def _result(
     exception: ExceptionTaken | None = None,
     data0: int = 0,
     data1: int = 0,
+    par: int = 0,
 ) -> bytes:
     taken = el = vector = esr = far = mfar = spsr = scr = 0
     if exception is not None:
@@ -316,9 +347,10 @@ def _result(
         taken, el, vector = 1, syndrome.el.value, syndrome.vector
         esr = syndrome.ec << 26 | syndrome.il << 25 | syndrome.iss
         # Outcomes are remembered by page; FAR is the address of this very access.
-        far, mfar = far_of(record), exception.mfar or 0
+        far = far_of(record) + _far_offset(record, exception)
+        mfar = exception.mfar or 0
         spsr, scr = model_lower.saved_program_status(record), model_lower.saved_scr(record)
     return RESULT.pack(
-        record.id, status, taken, el, vector, 0, 0, esr, far, 0, mfar, 0, 0, spsr, data0, data1, 0, scr, record.pe,
+        record.id, status, taken, el, vector, 0, 0, esr, far, 0, mfar, par, 0, spsr, data0, data1, 0, scr, record.pe,
         record.group, 0, 0,
     )  # fmt: skip

@@ -21,6 +21,7 @@ from refmodel.mutants.mutant import Mutant, Original, Patch
 from refmodel.outcomes import ExceptionTaken, Syndrome
 from refmodel.pas import EL, FullAddress, PASpace, SecurityState
 from refmodel.rules import Rule
+from refmodel.sysregs import PAR_EL1
 
 _CHECK, _DECODE, _TYPES = "refmodel.gpt.check", "refmodel.gpt.decode", "refmodel.gpt.types"
 _BYPASS, _FAULTS, _SYNDROME = "refmodel.gpt.bypass", "refmodel.faults", "refmodel.syndrome"
@@ -142,6 +143,14 @@ def _block_start_in_far(original: Original) -> Any:
     return AArch64_Abort
 
 
+def _without_space(original: Original) -> Any:
+    def _par_of(*arguments: Any) -> Any:
+        translated = original(*arguments)
+        return replace(translated, par=translated.par & ~(PAR_EL1.NSE.mask | PAR_EL1.S_or_NS.mask))
+
+    return _par_of
+
+
 def _first_byte_in_far(original: Original) -> Any:
     def AccessSpan(pe: Any, gpt: Any, va: int, *rest: Any) -> Any:
         outcome = original(pe, gpt, va, *rest)
@@ -230,6 +239,7 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
     _mutant("dc-zva-far-aligned", Rule.DC_ZVA_FAR, Patch(_OPERATIONS, "AArch64_Abort", _block_start_in_far)),
     _mutant("at-level-lost", Rule.AT_PAR,
             Patch(_OPERATIONS, "EncodeLDFSC", lambda original: lambda status, level: original(status, 0))),
+    _mutant("at-space-lost", Rule.AT_SPACE, Patch(_OPERATIONS, "_par_of", _without_space)),
     _mutant("at-never-takes-an-exception", Rule.AT_EXCEPTION,
             Patch(_OPERATIONS, "_at_exception", lambda original: lambda *arguments, **options: None)),
     _mutant("crossing-far-is-first-byte", Rule.PAGE_CROSSING, Patch(_OPERATIONS, "AccessSpan", _first_byte_in_far)),
@@ -243,9 +253,6 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
 
 WITHOUT_SUITE = frozenset(
     {"pps-56-is-52", "pgs-not-implemented-accepted", "stage-2-fetch-unreported", "second-stage-to-el1",
-     "s1ptw-lost", "s2ptw-lost", "hpfar-zero", "cm-lost",
-     "vncr-lost", "dc-fault-as-walk-fault", "dc-to-popa-denied", "dc-to-poe-in-every-space",
-     "ic-fault-as-permission-fault", "dc-zva-far-aligned", "at-level-lost", "at-never-takes-an-exception",
-     "crossing-far-is-first-byte"}
+     "s1ptw-lost", "s2ptw-lost", "hpfar-zero", "vncr-lost"}
 )  # fmt: skip
 """Mutants of stage 2, of operations that no stimulus asks for, and of features that today's targets have or lack."""

@@ -27,5 +27,5 @@ def test_history(check: Check, pes: int) -> None:
         if steps:
             check.session.run(ground.scene(steps), [step.item for step in steps], tally)
 
-    count = max(10, int(_HISTORIES * check.scale))
+    count = max(60, int(_HISTORIES * check.scale))
     search(ground.histories(), run, check.tally, count=count, at=check.rng.getrandbits(64))

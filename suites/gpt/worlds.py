@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.check import Check
@@ -120,3 +120,14 @@ def access(
 def kinds(where: WorldContext) -> Sequence[Kind]:
     """The kinds of access whose effect the memory attributes there guarantee."""
     return tuple(Kind) if where.stage1.enabled else DEVICE_KINDS
+
+
+Routing = tuple[dict[str, int], dict[str, int]]
+"""Fields of SCR_EL3 and of HCR_EL2."""
+
+
+def routings() -> Iterator[Routing]:
+    """Every SCR_EL3.GPF with every HCR_EL2.GPF."""
+    for scr_gpf in (0, 1):
+        for hcr_gpf in (0, 1):
+            yield {"GPF": scr_gpf}, {"GPF": hcr_gpf}
