@@ -25,7 +25,7 @@ _PPS = 48
 _HIGH = 5 * GB
 """RAM that a protected size of 32 bits leaves out."""
 _BLOCKS = (LOW + GB, _HIGH)
-_ENTRIES = range(4)
+_ENTRIES = range(2)
 """Level 1 entries that are written: of 64 KB each with granules of 4 KB, of 256 KB and 1 MB with larger ones."""
 _PLACES = (*(LOW + (entry << 16) + (page << 12) for entry in _ENTRIES for page in (0, 1)), *_BLOCKS)
 _RANGES = ((LOW, 12), (LOW, 16), (LOW + (1 << 16), 16), (LOW, 21), (LOW + (1 << 21), 21), (LOW, 30), (LOW + GB, 30))
@@ -82,7 +82,7 @@ class Ground:
         """Histories of some twenty steps, half of them accesses; they shrink to few."""
         step = st.one_of(
             self._access(), self._access(), self._below(), self._granules(), self._level_0(), self._contiguous(),
-            self._register(), self._tlbi(), self._access(),
+            self._register(), self._tlbi(), self._tlbi(), self._access(),
         )  # fmt: skip
         parts = st.tuples(*[st.lists(step, max_size=12)] * 4)
         return parts.map(lambda lists: [step for part in lists for step in part])

@@ -11,7 +11,7 @@ from harness.judge.search import search
 from harness.judge.tally import Tally
 from suites.gpt.histories import Ground, Step
 
-_HISTORIES = 200
+_HISTORIES = 150
 
 
 @pytest.mark.smoke

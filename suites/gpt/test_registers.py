@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from harness.check import Check
+from harness.coverage import group
 from harness.judge.scene import Item, Scene, Under
 from harness.judge.stimulus import Kind, Stimulus
 from harness.probe.records import World
@@ -16,7 +17,7 @@ from refmodel.gpt.decode import GPT_Any, GPT_NoAccess
 from refmodel.gpt.types import PGSe
 from refmodel.rules import Rule
 from refmodel.sysregs import GPTBR_EL3
-from suites.gpt.scenes import GB, LOW, VALID, builder, quiet, warm, with_table
+from suites.gpt.scenes import GB, LOW, VALID, apart, builder, quiet, warm, with_table
 
 _PPS = [32, 36, 40, 42, 44, 48, 52]
 
@@ -72,6 +73,48 @@ def test_above_pps(check: Check, pps: int) -> None:
         check.session.stimulus(k, pa, pas) for pa, pas, k in itertools.product(addresses, World, kinds)
     ]
     check.run(Scene.of(f"above PPS {pps}", made), items)
+
+
+_POSITIONS = ("first", "last", "above", "far above")
+
+
+@pytest.mark.rule("GPC-006", "GPC-007", "GPC-010", "GPC-080")
+@pytest.mark.parametrize("l0gptsz", [30, 34, 36, 39])
+def test_protected_sizes(check: Check, l0gptsz: int) -> None:
+    """Every protected size with each L0GPTSZ: the first and the last granule below it, the first one above it, and one
+    far above, in every space, with each granule size.
+
+    Sizes that one level 0 entry covers are asked in ``test_level_0_index``: some machines do not survive them.
+    """
+    cells = check.plan(
+        group(lambda pps, at: _there(check, pps, l0gptsz, at), pps=_PPS, at=_POSITIONS),
+        group(pas=World, kind=(Kind.LOAD, Kind.STORE, Kind.LOAD_PAIR, Kind.FETCH)),
+        group(pgs=PGSe),
+    )
+    for (pps, pgs), own in apart(cells, 0, 4).items():
+        made = builder(check, pgs=pgs, pps=pps, l0gptsz=l0gptsz)
+        for at in _POSITIONS[:2]:
+            pa = _position(check, pps, at)
+            if l0gptsz == 30 or pa >> l0gptsz:
+                made.block(pa, GPT_Any if at == "first" else GPT_NoAccess)
+        items: list[Item] = [
+            check.session.stimulus(kind, _position(check, pps, at) + 16 * (kind is Kind.FETCH), pas)
+            for _, at, pas, kind, _ in own
+        ]
+        check.run(Scene.of(f"PPS {pps}, L0GPTSZ {l0gptsz}", made), items, own)
+
+
+def _position(check: Check, pps: int, at: str) -> int:
+    """The address of a position; the first granule is that of the test RAM."""
+    return {"first": LOW, "last": (1 << pps) - 4096, "above": 1 << pps, "far above": (1 << pps) | LOW << 4}[at]
+
+
+def _there(check: Check, pps: int, l0gptsz: int, at: str) -> bool:
+    """Whether the machine has such a protected size and address, and nothing that an access would disturb."""
+    pa = _position(check, pps, at)
+    if pps <= l0gptsz or pps > check.session.features.pamax:
+        return False
+    return pa >> check.session.features.pamax == 0 and quiet(check, pa)
 
 
 def _gptbr_above_pps(check: Check, pps: int) -> Iterator[tuple[Stimulus, GPTBR_EL3]]:

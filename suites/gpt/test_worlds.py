@@ -10,6 +10,7 @@ from harness.check import Check
 from harness.coverage import Cell, group
 from harness.judge.scene import Item
 from harness.judge.stimulus import Kind, Stimulus
+from harness.judge.world import WorldContext
 from harness.probe.records import World
 from refmodel.gpt.build import GPTBuilder, block_descriptor, granules_descriptor, table_descriptor
 from refmodel.gpt.decode import GPT_Any, GPT_NoAccess, GPT_NonSecure, GPT_Realm, GPT_Secure
@@ -26,6 +27,7 @@ from suites.gpt.worlds import (
     below,
     context,
     kinds,
+    routings,
     space_of,
     spaces,
 )
@@ -87,6 +89,39 @@ def _all_gpis(check: Check, pgs: PGSe, form: str) -> tuple[GPTBuilder, int]:
         else:
             made.raw_level_1(LOW + gpi * span, granules_descriptor([gpi] * 16))
     return made, span
+
+
+_PAGES_AT_RANDOM = 16
+_ANY_SIZE = frozenset({Kind.LOAD, Kind.STORE, Kind.ATOMIC_ADD, Kind.ATOMIC_SWAP})
+
+
+@EVERYWHERE
+@pytest.mark.rule("GPC-020", "GPC-050", "GPC-051")
+def test_random(check: Check, state: World, spot: Place) -> None:
+    """Random granules, and random accesses of every kind and size in volume that return and leave behind what others
+    stored; under each routing of faults.
+    """
+    total = max(400, int(18_000 * check.scale))
+    while total > 0:
+        scr, hcr = check.rng.choice(list(routings()))
+        where = context(check, state, spot, scr=scr, hcr=hcr)
+        made = with_table(check, pgs=check.rng.choice(list(PGSe)))
+        granule = 1 << made.geometry.pgs.value
+        for number in range(_PAGES_AT_RANDOM):
+            made.granule(LOW + number * granule, check.rng.choice(VALID))
+        count = min(total, 9000)
+        items = [_random_access(check, where, spot, granule) for _ in range(count)]
+        check.run(below("random granules", made, where), items)
+        total -= count
+
+
+def _random_access(check: Check, where: WorldContext, spot: Place, granule: int) -> Item:
+    """One access to a random place in the first 4 KB of a random granule."""
+    rng = check.rng
+    kind = rng.choice(kinds(where))
+    base = LOW + rng.randrange(_PAGES_AT_RANDOM) * granule
+    made = access(check, where, spot, kind, base, 1 << 12, ns=rng.choice(spaces(where)))
+    return made._replace(size_log2=rng.randrange(4)) if kind in _ANY_SIZE else made
 
 
 @WITH_STAGE_1
