@@ -16,10 +16,11 @@ from refmodel.gpt.build import CONTIGUOUS, GPTBuilder, block_descriptor, contigu
 from refmodel.gpt.decode import GPT_Any, GPT_NoAccess, GPT_Realm
 from refmodel.gpt.types import PGSe
 from refmodel.sysregs import GPTBR_EL3
-from suites.gpt.scenes import GB, LOW, RESERVED, VALID, apart, builder, fill_level_1, hole, warm, with_table
+from suites.gpt.scenes import GB, LOW, RESERVED, VALID, apart, builder, fill_level_1, hole, quiet, warm, with_table
 
 _PGS = pytest.mark.parametrize("pgs", PGSe, ids=lambda pgs: pgs.name)
 _KINDS = (Kind.LOAD, Kind.STORE, Kind.ATOMIC_ADD)
+_PPS = (32, 36, 40, 42, 44, 48, 52)
 
 
 def _plan(check: Check, descriptors: Iterable[str]) -> dict[Cell, list[Cell]]:
@@ -130,6 +131,40 @@ def test_table_above_pps(check: Check, pps: int) -> None:
 
 
 _SIZES = pytest.mark.parametrize("bits", CONTIGUOUS, ids=lambda bits: f"{1 << bits - 20}MB")
+
+
+_POSITIONS = ("in RAM", "nothing there", "at PPS", "far above PPS")
+
+
+@pytest.mark.rule("GPC-017", "GPC-026")
+@pytest.mark.parametrize("l0gptsz", [30, 34, 36, 39])
+def test_table_positions(check: Check, l0gptsz: int) -> None:
+    """A level 1 table in RAM, where nothing answers, right above the protected size and far above it: every protected
+    size with each L0GPTSZ, in every space, with every granule size.
+    """
+    # An entry that does not speak for the probe, nor for a device.
+    pa = LOW if l0gptsz == 30 else next(at for at in (1 << l0gptsz, 1 << 40) if quiet(check, at))
+
+    def there(pps: int, at: str) -> bool:
+        table = _table_at(check, pps, at)
+        possible = not table >> check.session.features.pamax and not pa >> pps
+        return possible and (bool(table >> pps) == at.endswith("PPS"))
+
+    cells = check.plan(
+        group(there, pps=_PPS, at=_POSITIONS),
+        group(pas=World, kind=_KINDS),
+        group(pgs=PGSe),
+    )
+    for (pps, at, pgs), own in apart(cells, 0, 1, 4).items():
+        made = builder(check, pgs=pgs, pps=pps, l0gptsz=l0gptsz)
+        made.raw_level_0(pa, table_descriptor(_table_at(check, pps, at)))
+        items: list[Item] = [check.session.stimulus(kind, pa + 16, pas) for _, _, pas, kind, _ in own]
+        check.run(Scene.of(f"level 1 table {at}, PPS {pps}", made), items, own)
+
+
+def _table_at(check: Check, pps: int, at: str) -> int:
+    """Where the level 1 table is; in RAM its entries are whatever that RAM holds."""
+    return {"in RAM": LOW + GB, "nothing there": hole(check), "at PPS": 1 << pps, "far above PPS": 1 << pps | LOW}[at]
 
 
 @pytest.mark.rule("GPC-022")

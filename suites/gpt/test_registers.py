@@ -188,15 +188,31 @@ def test_reserved_configuration(check: Check, case: str, walk: bool) -> None:
     check.run(Scene.of(f"GPCCR_EL3 with {case}", made), items)
 
 
-@pytest.mark.rule("GPC-005", "GPC-035")
-@pytest.mark.parametrize("sh", [0b00, 0b10, 0b11])
+@pytest.mark.parametrize(
+    "sh",
+    [
+        pytest.param(0b00, marks=pytest.mark.rule("GPC-005", "GPC-035")),
+        pytest.param(0b01, marks=pytest.mark.rule("GPC-004")),
+        pytest.param(0b10, marks=pytest.mark.rule("GPC-005", "GPC-035")),
+        pytest.param(0b11, marks=pytest.mark.rule("GPC-005", "GPC-035")),
+    ],
+)
 def test_cacheability(check: Check, sh: int) -> None:
-    """Every combination of SH, ORGN and IRGN that is not reserved works; Non-cacheable needs Outer Shareable."""
-    made = with_table(check)
-    for orgn, irgn in itertools.product(range(4), range(4)):
+    """Every combination of SH, ORGN and IRGN, with kinds of access, granule sizes and protected sizes.
+
+    Non-cacheable needs Outer Shareable, SH 0b01 is reserved, all others work.
+    """
+    cells = check.plan(
+        group(orgn=range(4), irgn=range(4), pas=World),
+        group(kind=(Kind.LOAD, Kind.STORE, Kind.ATOMIC_ADD, Kind.LOAD_PAIR)),
+        group(pgs=PGSe),
+        group(pps=_PPS),
+    )
+    for (orgn, irgn, pgs, pps), own in apart(cells, 0, 1, 4, 5).items():
+        made = with_table(check, pgs=pgs, pps=pps)
         gpccr = made.geometry.gpccr().replace(SH=sh, ORGN=orgn, IRGN=irgn)
         pa = LOW + (orgn << 24) + (irgn << 20)
         items: list[Item] = [
-            Under(check.session.stimulus(Kind.LOAD, pa + pas * 0x1_0000, pas), gpccr=gpccr) for pas in World
+            Under(check.session.stimulus(kind, pa + pas * 0x1_0000, pas), gpccr=gpccr) for _, _, pas, kind, *_ in own
         ]
-        check.run(Scene.of(f"SH {sh:#04b} ORGN {orgn:#04b} IRGN {irgn:#04b}", made), items)
+        check.run(Scene.of(f"SH {sh:#04b} ORGN {orgn:#04b} IRGN {irgn:#04b}", made), items, own)
