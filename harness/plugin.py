@@ -178,7 +178,7 @@ def check(request: pytest.FixtureRequest) -> Check:
         wire_only=option.wire_only,
         timeout_scale=option.timeout_scale,
         pes=parameters.get("pes", 1),
-        variant=parameters.get("variant", ""),
+        variant=parameters.get("variant", "") if run.factory.self_test else "",
     )
     shown = {name: str(value) for name, value in parameters.items()}
     try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 
 from harness.bench import bench_probes
+from harness.bench_rmm import bench_rmm
 from images.progress import progress_for
 
 
@@ -18,13 +20,22 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     probes.add_argument("--probes", type=int, default=400_000, metavar="N", help="probes per measurement")
     probes.add_argument("--qemu", default="", metavar="PATH", help="your own qemu-system-aarch64")
     probes.add_argument("--offline", action="store_true", help="use what the cache has; never the network")
+    rmm = actions.add_parser("rmm", help="the RMM model: steps, states explored")
+    rmm.add_argument("--json", action="store_true", help="print JSON")
+    rmm.add_argument("--steps", type=int, default=100_000, metavar="N", help="steps to measure (default %(default)s)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry the command out."""
+    if args.action == "rmm":
+        return _print(bench_rmm(steps=args.steps), as_json=args.json)
     figures = bench_probes(count=args.probes, qemu=args.qemu, offline=args.offline, progress=progress_for())
-    if args.json:
+    return _print(figures, as_json=args.json)
+
+
+def _print(figures: Mapping[str, float], *, as_json: bool) -> int:
+    if as_json:
         print(json.dumps(figures, indent=2))
         return 0
     for name, value in figures.items():

@@ -20,7 +20,6 @@ from harness.probe.records import Result
 from harness.targets.model_machine import LAYOUT, VARIANTS
 from harness.targets.model_server import ANSWER, INDEX, REQUEST
 from harness.targets.target import TargetInfo, TargetOptions, log_directory
-from refmodel.bits import Slice
 
 _FEATURES: Mapping[str, int | bool] = {"rme": 3, "sel2": True, "lse": True, "pamax": 52}
 _LAST_BREATH = 5.0  # seconds from a closed pipe to the end of the child
@@ -81,12 +80,7 @@ class ModelTarget:
             self_test=True,
             layout=LAYOUT,
             id_registers=registers,
-            features={
-                **_FEATURES,
-                "rme": Slice(registers["ID_AA64PFR0_EL1"], 55, 52),
-                **_countable(VARIANTS[self._options.variant]),
-                "l0gptsz": self._options.l0gptsz,
-            },
+            features={**_FEATURES, **_countable(VARIANTS[self._options.variant]), "l0gptsz": self._options.l0gptsz},
             command=tuple(command),
             pes=self._options.pes,
         )

@@ -60,9 +60,6 @@ LAYOUT: Final = Layout(
 """The same memory plan as QEMU's ``virt`` machine with 5 GB."""
 
 _PARANGE = {52: 6, 56: 7}
-RME = 3
-"""ID_AA64PFR0_EL1.RME: the base, GPC2 and GPC3.  Mutants of what holds without a feature have less."""
-
 _L0GPTSZ = {30: 0b0000, 34: 0b0100, 36: 0b0110, 39: 0b1001}
 
 
@@ -73,10 +70,10 @@ _KIND_OF_OP = {kind.op: kind for kind in Kind}
 
 VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "": {},
-    "base FEAT_RME": {"rme": 1},
-    "no FEAT_RME_GPC3": {"rme": 2},
-    "no 16 KB granule": {"granules": frozenset({12, 16})},
-    "56-bit addresses": {"pamax": 56},
+    "rme1": {"rme": 1},
+    "rme2": {"rme": 2},
+    "no-16k": {"granules": frozenset({12, 16})},
+    "pa56": {"pamax": 56},
 }
 """What ``TargetOptions.variant`` changes of the machine's features, by name."""
 
@@ -86,7 +83,7 @@ class Machine:
 
     def __init__(self, *, l0gptsz: int = 30, pes: int = 1, variant: str = "") -> None:
         self.features = replace(
-            Features(rme=RME, pamax=52, sel2=True, lse=True, ras=True, lpa2=True, mec=True), **VARIANTS[variant]
+            Features(rme=3, pamax=52, sel2=True, lse=True, ras=True, lpa2=True, mec=True), **VARIANTS[variant]
         )
         ram = (*LAYOUT.probe, LAYOUT.tables, *LAYOUT.test)
         self.memory = Memory(MemoryMap(tuple(Region(w.base, w.size, RegionKind.RAM) for w in ram)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness.check import Check
@@ -33,7 +35,7 @@ def _changed(check: Check, pgs: PGSe, op: TLBIOp, entry: str) -> None:
         changed = update(made, entry, pair)
         seen = loads(check, changed.places(1 << pgs.value), pes=_BOTH)
         written = changed.writes[pair[1]]
-        write = type(written)(written.pa, written.value, written.count, writer)
+        write = replace(written, pe=writer)
         bits = BITS.get(entry, pgs.value)
         operand = encode_rpa(changed.base, bits) if op.by_range else 0
         items: list[Item] = [*seen, write, *seen, Invalidate(op, operand, invalidator), *seen]
@@ -136,9 +138,7 @@ def test_configured_apart(check: Check, pes: int, pgs: PGSe) -> None:
         fill_level_1(other, at, 21, granules_descriptor([second] * 16))
         places += [at, at + (1 << 21) - 4096]
     scene = Scene.of("two tables", made)
-    scene = type(scene)(
-        title=scene.title, gpccr=scene.gpccr, gptbr=scene.gptbr, tables=(*scene.tables, *other.writes())
-    )
+    scene = replace(scene, tables=(*scene.tables, *other.writes()))
     seen = loads(check, places, pes=_BOTH)
     apart: list[Item] = [SetRegister(other.gptbr, 1), SetRegister(other.geometry.gpccr(), 1)]
     together: list[Item] = [SetRegister(made.geometry.gpccr(), 1), SetRegister(made.gptbr, 1)]
