@@ -103,6 +103,7 @@ class Rule(Enum):
     AT_PAR = "GPC-145"
     AT_EXCEPTION = "GPC-146"
     PAGE_CROSSING = "GPC-147"
+    AT_SPACE = "GPC-148"
     WALK_SPACE = "GPC-150"
     OUTPUT_SPACE = "GPC-152"
     FLAT_MAP = "GPC-153"

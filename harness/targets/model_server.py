@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from harness.attestation.model_realm import ModelRealm
+    from harness.targets.model_machine import Machine
 
 REQUEST = struct.Struct("<cQQ")
 ANSWER = struct.Struct("<Q")
@@ -31,12 +32,8 @@ INDEX = struct.Struct("<q")
 """The progress file: index of the record being run, -1 between batches; it outlives the child."""
 
 
-def serve(requests: BinaryIO, answers: BinaryIO, *, l0gptsz: int, progress: mmap.mmap) -> None:
+def serve(requests: BinaryIO, answers: BinaryIO, *, machine: Machine, progress: mmap.mmap) -> None:
     """Answer requests until the stream ends: I info, R read, W write, B batch, T the realm (``model_realm.py``)."""
-    # Imported late, so that mutants are applied before the machine's module binds any of their functions.
-    from harness.targets.model_machine import Machine
-
-    machine = Machine(l0gptsz=l0gptsz)
     realm: ModelRealm | None = None
     while head := exactly(requests, REQUEST.size):
         command, first, second = REQUEST.unpack(head)
@@ -69,14 +66,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mutant", default="")
     parser.add_argument("--l0gptsz", type=int, default=30)
+    parser.add_argument("--pes", type=int, default=1)
+    parser.add_argument("--variant", default="")
     parser.add_argument("--progress", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.mutant:
         from refmodel.mutants import apply
 
         apply(arguments.mutant)
+    # Imported late, so that mutants are applied before the machine's module binds any of their functions.
+    from harness.targets.model_machine import Machine
+
+    machine = Machine(l0gptsz=arguments.l0gptsz, pes=arguments.pes, variant=arguments.variant)
     with arguments.progress.open("r+b") as file, mmap.mmap(file.fileno(), INDEX.size) as progress:
-        serve(sys.stdin.buffer, sys.stdout.buffer, l0gptsz=arguments.l0gptsz, progress=progress)
+        serve(sys.stdin.buffer, sys.stdout.buffer, machine=machine, progress=progress)
 
 
 if __name__ == "__main__":

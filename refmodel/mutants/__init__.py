@@ -11,6 +11,7 @@ import importlib
 from typing import Any
 
 from refmodel.mutants.attestation import ATTESTATION_MUTANTS
+from refmodel.mutants.caching import CACHING_MUTANTS
 from refmodel.mutants.gpt import GPT_MUTANTS
 from refmodel.mutants.mutant import Mutant, Patch
 from refmodel.mutants.rmm import RMM_MUTANTS
@@ -18,6 +19,7 @@ from refmodel.mutants.worlds import WITHOUT_SUITE, WORLDS_MUTANTS
 
 MUTANTS: tuple[Mutant, ...] = (
     *GPT_MUTANTS,
+    *CACHING_MUTANTS,
     *(m for m in WORLDS_MUTANTS if m.name not in WITHOUT_SUITE),
     *ATTESTATION_MUTANTS,
 )
