@@ -1,8 +1,8 @@
 """Mutants: single faults that the suites must notice, and how one is put into a machine.
 
 ``MUTANTS`` lists those that suites hunt, by subject, ``PENDING`` those whose suites are still to come, ``RMM_MUTANTS``
-those that the exploration of the RMM model hunts.  ``apply`` puts one into the process it is called in: that of a machine
-under test, or of an exploration, never the judge's.
+those that the exploration of the RMM model hunts.  ``apply`` puts one into the process it is called in: that of a
+machine under test, or of an exploration, never the judge's.
 """
 
 from __future__ import annotations

@@ -113,6 +113,10 @@ class Command:
                 continue
         return self._succeed(context)
 
+    def preceded(self, number: int, must: Iterable[int]) -> bool:
+        """Whether one of the conditions ``must``, which hold, precedes condition ``number``."""
+        return any(self._before[number] >> other & 1 for other in must)
+
     def true_conditions(self, context: Context) -> frozenset[str]:
         """Labels of the pre-conditions that hold, whatever their order."""
         found = set()
