@@ -15,7 +15,7 @@ from images.apt import Package, PrivateApt
 from images.cache import FORMAT, Cache, DamagedError, Entry, Record
 from images.catalogue import PackageSpec
 from images.errors import ImageError
-from images.image import Provenance, sha256_of
+from images.image import Image, Provenance, parse_version, sha256_of
 from images.progress import Progress
 
 Checked = tuple[str, Sequence[str]]
@@ -142,6 +142,21 @@ def provenance(entry: Entry) -> tuple[Provenance, ...]:
         origin=f"{record.source.get('uri', '')} {record.source.get('suites', '')}",
     )
     return (*entry.binaries(), packages)
+
+
+def image(spec: PackageSpec, entry: Entry, argv: tuple[str, ...], version_text: str) -> Image:
+    """The image of an unpacked entry."""
+    return Image(
+        name=spec.name,
+        kind=spec.kind,
+        path=entry.path / "prefix" / spec.program,
+        argv=argv,
+        version=parse_version(entry.record.version),
+        version_text=version_text,
+        origin="debian",
+        provenance=provenance(entry),
+        packages=entry.record.packages,
+    )
 
 
 def _record(

@@ -8,7 +8,8 @@ from pathlib import Path
 import images
 from harness.errors import MisuseError
 from harness.targets.model import ModelTarget
-from harness.targets.target import Provenance, Target, TargetOptions
+from harness.targets.target import Target, TargetOptions
+from images.image import Provenance
 from images.progress import Progress
 from refmodel.mutants import MUTANTS
 
@@ -67,11 +68,7 @@ class TargetFactory:
     @property
     def provenance(self) -> tuple[Provenance, ...]:
         """The binaries that take part."""
-        found = (item for image in self._images.values() for item in image.provenance)
-        return tuple(
-            Provenance(name=p.name, path=str(p.path), sha256=p.sha256, version=p.version, origin=p.origin)
-            for p in found
-        )
+        return tuple(item for image in self._images.values() for item in image.provenance)
 
     @property
     def probe_elf(self) -> Path | None:

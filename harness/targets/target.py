@@ -10,6 +10,7 @@ from typing import Protocol
 from harness.errors import MisuseError
 from harness.probe.batch import Batch, EncodedBatch
 from harness.probe.records import Result
+from images.image import Provenance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +45,6 @@ class Layout:
     hole: tuple[Window, ...] = ()
     windows_l1: int = 0  # PA of the stage-1 L1 table whose 512 entries the harness may write; 0 = none
     lower: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """A file that took part in a run: what it is, where it lies, and its sha256 in hex."""
-
-    name: str
-    path: str
-    sha256: str
-    version: str = ""
-    origin: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,42 +1,17 @@
 /* One record: choose the stub, run it, report.  lower.c does so below EL3.  The plain case (no registers, no flags) is
  * kept short: it is what the probe does hundreds of thousands of times a second. */
+#include "operations.h"
 #include "probe.h"
 
-#define STUB(name) extern void stub_##name(void);
-#define STUBS4(name)                                                                                                   \
-    STUB(name##0)                                                                                                      \
-    STUB(name##1)                                                                                                      \
-    STUB(name##2)                                                                                                      \
-    STUB(name##3)
-STUB(nop)
-STUBS4(load)
-STUBS4(store)
-STUB(load_pair)
-STUB(store_pair)
-STUBS4(load_exclusive)
-STUBS4(store_exclusive)
-STUBS4(add)
-STUBS4(swap)
-STUBS4(cas)
-STUB(fetch)
-STUB(dc_zva)
-STUB(sys)
-STUB(mrs)
-STUB(msr)
-STUB(smc)
-STUB(hvc)
-STUB(svc)
-STUB(load_simd)
-STUB(store_simd)
-STUB(load_simd_pair)
-STUB(store_simd_pair)
-STUBS4(load_unprivileged)
-STUBS4(store_unprivileged)
-STUB(prefetch)
-STUB(write)
-STUB(copy)
-STUB(fill)
-STUB(tlbi_paall)
+#define DECLARE(operation, how, name, outputs, prepared) DECLARE_##how(stub, name)
+COMMON_OPERATIONS(DECLARE)
+DECLARE_SAME(stub, sys)
+DECLARE_SAME(stub, mrs)
+DECLARE_SAME(stub, msr)
+DECLARE_SAME(stub, write)
+DECLARE_SAME(stub, copy)
+DECLARE_SAME(stub, fill)
+DECLARE_SAME(stub, tlbi_paall)
 
 #define X0 0u
 #define CRN_AT 7
@@ -48,39 +23,15 @@ struct operation {
     bool prepared;   /* needs prepare() first */
 };
 
-#define SAME(name) {stub_##name, stub_##name, stub_##name, stub_##name}
-#define SIZES(name) {stub_##name##0, stub_##name##1, stub_##name##2, stub_##name##3}
-static const struct operation operations[OP_COUNT] = {
-    [OP_NOP] = {SAME(nop), 0, false},
-    [OP_LOAD] = {SIZES(load), 1, false},
-    [OP_STORE] = {SIZES(store), 0, false},
-    [OP_LOAD_PAIR] = {SAME(load_pair), 2, false},
-    [OP_STORE_PAIR] = {SAME(store_pair), 0, false},
-    [OP_LOAD_EXCLUSIVE] = {SIZES(load_exclusive), 1, false},
-    [OP_STORE_EXCLUSIVE] = {SIZES(store_exclusive), 2, false},
-    [OP_ATOMIC_ADD] = {SIZES(add), 1, true},
-    [OP_ATOMIC_SWAP] = {SIZES(swap), 1, true},
-    [OP_ATOMIC_CAS] = {SIZES(cas), 1, true},
-    [OP_FETCH] = {SAME(fetch), 0, false},
-    [OP_DC_ZVA] = {SAME(dc_zva), 0, false},
-    [OP_SYS] = {SAME(sys), 0, true},
-    [OP_MRS] = {SAME(mrs), 1, true},
-    [OP_MSR] = {SAME(msr), 0, true},
-    [OP_SMC] = {SAME(smc), 0, true},
-    [OP_HVC] = {SAME(hvc), 0, true},
-    [OP_SVC] = {SAME(svc), 0, true},
-    [OP_LOAD_SIMD] = {SAME(load_simd), 2, false},
-    [OP_STORE_SIMD] = {SAME(store_simd), 0, false},
-    [OP_LOAD_SIMD_PAIR] = {SAME(load_simd_pair), 2, false},
-    [OP_STORE_SIMD_PAIR] = {SAME(store_simd_pair), 0, false},
-    [OP_LOAD_UNPRIVILEGED] = {SIZES(load_unprivileged), 1, false},
-    [OP_STORE_UNPRIVILEGED] = {SIZES(store_unprivileged), 0, false},
-    [OP_PREFETCH] = {SAME(prefetch), 0, false},
-    [OP_MEM_WRITE] = {SAME(write), 0, true},
-    [OP_MEM_READ] = {SAME(copy), 0, true},
-    [OP_MEM_FILL] = {SAME(fill), 0, true},
-    [OP_TLBI_PAALL] = {SAME(tlbi_paall), 0, false},
-};
+#define ENTRY(operation, how, name, outputs, prepared) [OP_##operation] = {STUBS_##how(stub, name), outputs, prepared},
+static const struct operation operations[OP_COUNT] = {[OP_SYS] = {STUBS_SAME(stub, sys), 0, true},
+                                                      [OP_MRS] = {STUBS_SAME(stub, mrs), 1, true},
+                                                      [OP_MSR] = {STUBS_SAME(stub, msr), 0, true},
+                                                      [OP_MEM_WRITE] = {STUBS_SAME(stub, write), 0, true},
+                                                      [OP_MEM_READ] = {STUBS_SAME(stub, copy), 0, true},
+                                                      [OP_MEM_FILL] = {STUBS_SAME(stub, fill), 0, true},
+                                                      [OP_TLBI_PAALL] = {STUBS_SAME(stub, tlbi_paall), 0, false},
+                                                      COMMON_OPERATIONS(ENTRY)};
 
 static bool has_lse;
 
