@@ -18,9 +18,13 @@ from harness.errors import MisuseError, TargetEvidence, TargetLostError
 from harness.probe.batch import Batch, EncodedBatch, decode_results
 from harness.probe.records import Result
 from harness.targets.model_machine import LAYOUT
+from harness.targets.model_rmm import parameters
 from harness.targets.model_server import ANSWER, INDEX, REQUEST
 from harness.targets.target import TargetInfo, TargetOptions, log_directory
 from refmodel.bits import Slice
+
+IMPLEMENTATION = parameters(LAYOUT.test[0])
+"""What the simulated RMM reports of itself."""
 
 _LAST_BREATH = 5.0  # seconds from a closed pipe to the end of the child
 
@@ -80,6 +84,9 @@ class ModelTarget:
                 "lse": True,
                 "pamax": 52,
                 "l0gptsz": self._options.l0gptsz,
+                "rmm": True,
+                "rmm_features": IMPLEMENTATION.feature_register_0,
+                "rmm_rec_aux_count": IMPLEMENTATION.rec_aux_count,
             },
             command=tuple(command),
         )
@@ -121,6 +128,10 @@ class ModelTarget:
         """Run a batch."""
         encoded = batch.encode()
         return decode_results(self.run_encoded(encoded), encoded.count)
+
+    def read_batch(self) -> bytes:
+        """The image of the last batch as it is after the run: where records put what they read."""
+        return self._ask(b"P", 0, 0)
 
     def partial_results(self) -> bytes:
         """Nothing: the child answers a batch as a whole."""

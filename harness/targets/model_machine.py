@@ -7,6 +7,7 @@ with some of its functions replaced (``refmodel/mutants.py``).
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -18,6 +19,7 @@ from harness.probe.records import (
     REGISTER,
     REGISTER_SIZE,
     RESULT,
+    SMC_REGISTERS,
     BatchHeader,
     Op,
     Record,
@@ -28,6 +30,7 @@ from harness.probe.records import (
 )
 from harness.targets import model_lower
 from harness.targets.model_lower import encoding
+from harness.targets.model_rmm import SimulatedRmm
 from harness.targets.target import Layout, Window
 from refmodel.access import Access, PEState, access_at
 from refmodel.choices import Chooser
@@ -86,6 +89,8 @@ class Machine:
         self._memo: dict[tuple[int, int, int, int], Outcome] = {}
         self._tlb: set[tuple[int, int, int, int]] = set()
         self._below: dict[tuple[int, int], PEState] = {}
+        self.rmm = SimulatedRmm(self.memory, LAYOUT.test[0])
+        self.image = bytearray()
         self._bind()
 
     def id_registers(self) -> dict[str, int]:
@@ -144,14 +149,60 @@ class Machine:
         self.invalidate()
         self._set_list(image, header.context_offset, header.context_count)
         self.invalidate()
-        results = []
+        self.image = bytearray(image)
+        self._results: list[bytes] = []
         for record in records_of(image):
             at(record.id)
-            results.append(self._record(image, header, record))
+            self._results.append(_result(record, Status.HUNG) if _is_smc(record) else b"")
+            if _is_smc(record):
+                self._smc(record)
+            else:
+                self._results[-1] = self._record(image, header, record)
+        self.rmm.end_batch()
         self.registers = saved
         self._bind()
         self.invalidate()
-        return b"".join(results)
+        return b"".join(self._results)
+
+    def _smc(self, record: Record) -> None:
+        """SMC below EL3: the simulated RMM's; the result comes when the call returns, at the latest with the batch."""
+        index = len(self._results) - 1
+        if not _registers_fit(record, len(self.image)):
+            self._results[index] = _result(record, Status.REFUSED)
+            return
+        registers = _SMC_REGISTERS.unpack_from(self.image, record.value0)
+
+        def deliver(values: tuple[int, ...]) -> None:
+            returned = (*values, *(0,) * (17 - len(values)), registers[17])[:SMC_REGISTERS]
+            _SMC_REGISTERS.pack_into(self.image, record.value1, *returned)
+            self._results[index] = _result(record, data0=returned[0], data1=returned[1])
+
+        if record.state == World.NON_SECURE:
+            self.rmm.host(registers, deliver)
+        elif not self.rmm.smc(registers, deliver):
+            self._results[index] = _result(record, Status.NOT_ENTERED)
+
+    def _realm_access(self, record: Record, kind: Kind) -> bytes | None:
+        """An access of the realm that runs; None if none does, so that the record is a plain PE's."""
+        if record.state != World.REALM or record.el != EL.EL1.value:
+            return None
+        found = self.rmm.access(kind, record.address, record.value0)
+        if found is None:
+            return None
+        pa, esr = found
+        if pa is None:
+            # Either an exception at EL1, or the realm was left.
+            taken = bool(esr)
+            return RESULT.pack(
+                record.id, Status.DONE if taken else Status.HUNG, taken, EL.EL1.value if taken else 0,
+                0x200 if taken else 0, 0, 0, esr, record.address if taken else 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, record.pe,
+                record.group, 0, 0,
+            )  # fmt: skip
+        stimulus = Stimulus(kind, record.address, pa, World.ROOT, record.size_log2, record.value0, record.value1)
+        effect = perform(stimulus, self.memory.read(pa, 16))
+        if effect.memory is not None:
+            self.memory.write(pa, effect.memory)
+        return _result(record, data0=effect.data0, data1=effect.data1)
 
     def _set_list(self, image: bytes, offset: int, count: int) -> None:
         for at in range(offset, offset + count * REGISTER_SIZE, REGISTER_SIZE):
@@ -179,7 +230,9 @@ class Machine:
             return _result(record, Status.UNSUPPORTED)
         if not at_el3:
             kind = _KIND_OF_OP.get(Op(record.op))
-            return _result(record, Status.UNSUPPORTED) if kind is None else self._access(record, kind)
+            if kind is None:
+                return _result(record, Status.UNSUPPORTED)
+            return self._realm_access(record, kind) or self._access(record, kind)
         match record.op:
             case Op.NOP:
                 return _result(record)
@@ -260,6 +313,21 @@ class Machine:
         descriptor = self.memory.read64(_WINDOWS_L1 + 8 * index)
         top = (descriptor >> 8 & 0b11) << 50
         return top | descriptor & (1 << 50) - _GB | va & _GB - 1
+
+
+_SMC_REGISTERS: Final = struct.Struct(f"<{SMC_REGISTERS}Q")
+_CALLERS: Final = {(World.NON_SECURE, EL.EL2.value), (World.REALM, EL.EL1.value)}
+
+
+def _is_smc(record: Record) -> bool:
+    """Whether a record is an SMC that the simulated RMM takes: of the Host's hypervisor, or of a realm."""
+    return record.op == Op.SMC and (record.state, record.el) in _CALLERS
+
+
+def _registers_fit(record: Record, length: int) -> bool:
+    """Whether both register arrays of an SMC lie in the batch, behind its header."""
+    last = length - _SMC_REGISTERS.size
+    return BATCH_HEADER_SIZE <= record.value0 <= last and BATCH_HEADER_SIZE <= record.value1 <= last
 
 
 def far_of(record: Record) -> int:

@@ -29,7 +29,7 @@ INDEX = struct.Struct("<q")
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, *, l0gptsz: int, progress: mmap.mmap) -> None:
-    """Answer requests until the stream ends: I info, R read, W write, B batch."""
+    """Answer requests until the stream ends: I info, R read, W write, B batch, P the last batch."""
     # Imported late, so that mutants are applied before the machine's module binds any of their functions.
     from harness.targets.model_machine import Machine
 
@@ -47,6 +47,8 @@ def serve(requests: BinaryIO, answers: BinaryIO, *, l0gptsz: int, progress: mmap
             case b"B":
                 answer = machine.run(exactly(requests, second), lambda index: INDEX.pack_into(progress, 0, index))
                 INDEX.pack_into(progress, 0, -1)
+            case b"P":
+                answer = bytes(machine.image)
             case _:
                 raise SystemExit(f"unknown request {command!r}")
         answers.write(ANSWER.pack(len(answer)) + answer)
