@@ -165,7 +165,7 @@ class SimulatedRmm:
     def end_batch(self) -> None:
         """Every REC that runs exits by an interrupt; calls of realms that have not returned report to nobody."""
         self._left.clear()
-        for rec in sorted(self._running):
+        for rec in sorted(rec for rec in self._running if rec in self.state.recs):
             result = self._step(RealmInterrupt(rec))
             if isinstance(result, Exited):
                 self._exit(rec, result)

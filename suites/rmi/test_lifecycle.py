@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from harness.check import Check
 from refmodel.rmm.calls import AccessKind, DataSource, RealmAccess, RealmParams
 from refmodel.rmm.rmi_rec import mpidr_of
-from refmodel.rmm.scenario import BLOCK, UNPROTECTED
+from refmodel.rmm.scenario import BLOCK, UNPROTECTED, Script
 from refmodel.rules import Rule
 from suites.rmi.scripts import PAGE, rmm, script
 
@@ -86,54 +88,158 @@ def test_recs(check: Check) -> None:
     run.run("three RECs", s.calls)
 
 
-@pytest.mark.rule("RMI-053", "RMI-054", "RMI-055", "RMI-061")
-def test_data(check: Check) -> None:
-    """DATA by content and without, over each RIPAS; entries read at every step, and where the next live one is."""
-    run = rmm(check)
-    if run is None:
-        return
-    s = script(run)
+PAGES = range(0, 7 * PAGE, PAGE)
+
+
+def pages_of_every_ripas(s: Script) -> tuple[int, list[int]]:
+    """A realm with content at pages 0 and 1, without at 2 (RAM) and 5 (EMPTY), RAM without memory at 3."""
     rd = s.realm()
     s.tables(rd, 0)
     s.host("RMI_RTT_INIT_RIPAS", rd, 2 * PAGE, 4 * PAGE)
     made = [s.data(rd, 0), s.data(rd, PAGE, measured=False), s.data_unknown(rd, 2 * PAGE), s.data_unknown(rd, 5 * PAGE)]
-    pages = range(0, 7 * PAGE, PAGE)
-    for ipa in pages:
+    return rd, made
+
+
+def read_entries(s: Script, rd: int, ipas: Iterable[int] = PAGES) -> None:
+    """Read what became of pages."""
+    for ipa in ipas:
         s.host("RMI_RTT_READ_ENTRY", rd, ipa, 3)
+
+
+@pytest.mark.rule("RMI-053")
+def test_data_create(check: Check) -> None:
+    """Content, measured and not, where nothing was: entries read, granules that cannot be had back."""
+    run = rmm(check)
+    if run is None:
+        return
+    s = script(run)
+    rd, made = pages_of_every_ripas(s)
+    read_entries(s, rd, (0, PAGE))
+    s.data(rd, 3 * PAGE)
+    read_entries(s, rd, (3 * PAGE,))
+    for granule in made[:2]:
+        s.host("RMI_GRANULE_UNDELEGATE", granule)
+    run.run("content", s.calls)
+
+
+@pytest.mark.rule("RMI-054")
+def test_data_create_unknown(check: Check) -> None:
+    """Memory without content over RAM, EMPTY and DESTROYED, none of which changes; in a realm that is ACTIVE too."""
+    run = rmm(check)
+    if run is None:
+        return
+    s = script(run)
+    rd, made = pages_of_every_ripas(s)
+    s.host("RMI_DATA_DESTROY", rd, 0)
+    s.activate(rd)
+    s.data_unknown(rd, 0)
+    read_entries(s, rd)
+    for granule in made[2:]:
+        s.host("RMI_GRANULE_UNDELEGATE", granule)
+    run.run("memory without content", s.calls)
+
+
+@pytest.mark.rule("RMI-055")
+def test_data_destroy(check: Check) -> None:
+    """Granules taken away over each RIPAS: what is left, which granule it was, where the next live entry is."""
+    run = rmm(check)
+    if run is None:
+        return
+    s = script(run)
+    rd, made = pages_of_every_ripas(s)
+    for ipa in (PAGE, 2 * PAGE, 3 * PAGE, 5 * PAGE, 0):
+        s.host("RMI_DATA_DESTROY", rd, ipa)
+        read_entries(s, rd, (ipa,))
     for granule in made:
         s.host("RMI_GRANULE_UNDELEGATE", granule)
-    for ipa in (0, PAGE, 2 * PAGE, 3 * PAGE, 5 * PAGE):
-        s.host("RMI_DATA_DESTROY", rd, ipa)
-        s.host("RMI_RTT_READ_ENTRY", rd, ipa, 3)
-    s.data_unknown(rd, 0)
-    s.host("RMI_RTT_READ_ENTRY", rd, 0, 3)
-    s.host("RMI_DATA_DESTROY", rd, 0)
-    run.run("DATA granules", s.calls)
+    run.run("DATA destroyed", s.calls)
 
 
-@pytest.mark.rule("RMI-05D", "RMI-05E", "RMI-066", "RMI-061")
-@pytest.mark.parametrize("ipa", [0, UNPROTECTED], ids=["protected", "unprotected"])
-def test_tables(check: Check, ipa: int) -> None:
-    """Tables in both halves: created, read, folded, created again, destroyed."""
+@pytest.mark.rule("RMI-061")
+def test_read_entry(check: Check) -> None:
+    """Entries of every state at every level, read at each level that the walk may be asked to reach."""
+    run = rmm(check)
+    if run is None:
+        return
+    s = script(run)
+    rd, _ = pages_of_every_ripas(s)
+    s.tables(rd, UNPROTECTED)
+    s.host("RMI_RTT_MAP_UNPROTECTED", rd, UNPROTECTED, 3, s.ns() | WRITE_BACK_RW)
+    read_entries(s, rd)
+    for ipa in (0, UNPROTECTED):
+        for level in (1, 2, 3):
+            s.host("RMI_RTT_READ_ENTRY", rd, ipa, level)
+        for beyond in (PAGE, BLOCK, 1 << 30):
+            s.host("RMI_RTT_READ_ENTRY", rd, ipa + beyond, 3)
+    run.run("entries", s.calls)
+
+
+HALVES = pytest.mark.parametrize("ipa", [0, UNPROTECTED], ids=["protected", "unprotected"])
+
+
+@pytest.mark.rule("RMI-05D")
+@HALVES
+def test_table_create(check: Check, ipa: int) -> None:
+    """A table takes the place of an entry and is as that was: at each level, over RAM too."""
     run = rmm(check)
     if run is None:
         return
     s = script(run)
     rd = s.realm()
     rtt = s.tables(rd, ipa)
-    for level in (1, 2, 3):
-        s.host("RMI_RTT_READ_ENTRY", rd, ipa, level)
+    if ipa == 0:
+        s.host("RMI_RTT_INIT_RIPAS", rd, BLOCK, 2 * BLOCK)
+    s.host("RMI_RTT_CREATE", rd, s.granule(), ipa + BLOCK, 3)
+    for at in (ipa, ipa + BLOCK, ipa + BLOCK + 511 * PAGE):
+        for level in (2, 3):
+            s.host(
+                "RMI_RTT_READ_ENTRY", rd, at // (BLOCK if level == 2 else PAGE) * (BLOCK if level == 2 else PAGE), level
+            )
+    s.host("RMI_GRANULE_UNDELEGATE", rtt)
+    run.run("tables created", s.calls)
+
+
+@pytest.mark.rule("RMI-05E")
+@HALVES
+def test_table_destroy(check: Check, ipa: int) -> None:
+    """Tables go from the last level up; what their parents' entries are then."""
+    run = rmm(check)
+    if run is None:
+        return
+    s = script(run)
+    rd = s.realm()
+    rtt = s.tables(rd, ipa)
+    for level in (2, 3, 2):
+        s.host("RMI_RTT_DESTROY", rd, ipa, level)
+        s.host("RMI_RTT_READ_ENTRY", rd, ipa, 1)
+        s.host("RMI_RTT_READ_ENTRY", rd, ipa, 3)
+    s.host("RMI_GRANULE_UNDELEGATE", rtt)
+    run.run("tables destroyed", s.calls)
+
+
+@pytest.mark.rule("RMI-066")
+@HALVES
+def test_table_fold(check: Check, ipa: int) -> None:
+    """A table whose entries agree becomes an entry; one that holds something else does not."""
+    run = rmm(check)
+    if run is None:
+        return
+    s = script(run)
+    rd = s.realm()
+    rtt = s.tables(rd, ipa)
+    s.host("RMI_RTT_FOLD", rd, ipa, 2)
     s.host("RMI_RTT_FOLD", rd, ipa, 3)
     s.host("RMI_RTT_READ_ENTRY", rd, ipa, 2)
     s.host("RMI_RTT_CREATE", rd, rtt, ipa, 3)
-    s.host("RMI_RTT_DESTROY", rd, ipa, 3)
-    s.host("RMI_RTT_READ_ENTRY", rd, ipa, 2)
-    s.host("RMI_RTT_DESTROY", rd, ipa, 2)
-    s.host("RMI_RTT_READ_ENTRY", rd, ipa, 1)
-    run.run("tables", s.calls)
+    if ipa == 0:
+        s.host("RMI_RTT_INIT_RIPAS", rd, 0, PAGE)
+    else:
+        s.host("RMI_RTT_MAP_UNPROTECTED", rd, ipa, 3, s.ns() | WRITE_BACK_RW)
+    s.host("RMI_RTT_FOLD", rd, ipa, 3)
+    run.run("tables folded", s.calls)
 
 
-@pytest.mark.rule("RMI-066", "RMI-05D")
+@pytest.mark.rule("RMI-066")
 def test_fold_of_a_block(check: Check) -> None:
     """512 contiguous DATA granules become a block of 2 MB and pages again; one with another RIPAS prevents it."""
     run = rmm(check)
@@ -158,7 +264,7 @@ def test_fold_of_a_block(check: Check) -> None:
     run.run("a block", s.calls)
 
 
-@pytest.mark.rule("RMI-05F", "RMI-062", "RMI-061")
+@pytest.mark.rule("RMI-05F", "RMI-062")
 def test_unprotected_mappings(check: Check) -> None:
     """Pages and blocks of Non-secure memory, every MemAttr and S2AP; the next live entry after an unmapping."""
     run = rmm(check)
@@ -231,7 +337,7 @@ def test_set_ripas(check: Check, ripas: int, destroyed: int) -> None:
     run.run("RIPAS of a running realm", s.calls)
 
 
-@pytest.mark.rule("RMI-05C", "RMI-064")
+@pytest.mark.rule("RMI-064")
 def test_entry_and_psci_requests(check: Check) -> None:
     """A REC starts another one; the Host denies, completes and asks about it, and enters both."""
     run = rmm(check)
