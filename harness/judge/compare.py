@@ -5,7 +5,7 @@ Also the words: outcomes and observations as decoded fields for a person, and th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from harness.judge.stimulus import Stimulus
@@ -20,9 +20,10 @@ from refmodel.faults import (
     EC_INSTRUCTION_ABORT_SAME,
     EC_SERROR,
 )
-from refmodel.outcomes import AccessPerformed, Alternative, ExceptionTaken
+from refmodel.outcomes import AccessPerformed, AddressTranslated, Alternative, ExceptionTaken
 from refmodel.pas import EL, DecodePASpace
 from refmodel.rules import Rule
+from refmodel.sysregs import PAR_EL1
 
 _EC_NAMES = {
     EC_GPC: "Granule Protection Check",
@@ -52,14 +53,21 @@ class Mismatch:
     text: str
 
 
-REPORT_FIELDS = frozenset({Rule.MFAR, Rule.FAR, Rule.ISS})
+_FAR_RULES = (Rule.DC_ZVA_FAR, Rule.PAGE_CROSSING)
+REPORT_FIELDS = frozenset({Rule.MFAR, Rule.FAR, Rule.ISS, Rule.CACHE_MAINTENANCE_ISS, Rule.VNCR, *_FAR_RULES})
 """Rules on one field of a report each: another value there says nothing against the rule that decided the outcome."""
 
 
-def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[Mismatch]:
-    """Differences between a permitted outcome and what the probe saw; empty when the observation is in the set."""
+def compare(outcome: AccessPerformed | ExceptionTaken, result: Result, rules: Collection[Rule] = ()) -> list[Mismatch]:
+    """Differences between a permitted outcome and what the probe saw; empty when the observation is in the set.
+
+    ``rules`` are those that fired for the outcome: some bits of the ISS have a rule of their own.
+    """
     if isinstance(outcome, AccessPerformed):
-        return [] if not result.taken else [Mismatch("taken", None, "exception where none is permitted")]
+        if result.taken:
+            return [Mismatch("taken", None, "exception where none is permitted")]
+        same = not isinstance(outcome, AddressTranslated) or (result.par ^ outcome.par) & outcome.par_known == 0
+        return [] if same else [Mismatch("PAR", None, "PAR_EL1 says something else")]
     if not result.taken:
         return [Mismatch("taken", None, "no exception")]
     syndrome = outcome.syndrome
@@ -84,11 +92,17 @@ def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[M
     if (permitted_fsc == _FSC_SYNC_EXTERNAL) != (observed_fsc == _FSC_SYNC_EXTERNAL):
         # An external abort means that the check let the access through: no matter of how a fault is reported.
         differs("FSC", None, permitted_fsc, observed_fsc)
-    elif (observed_iss ^ syndrome.iss) & syndrome.iss_known:
-        differs("ISS", Rule.ISS, syndrome.iss & syndrome.iss_known, observed_iss & syndrome.iss_known)
+    else:
+        for rule, bits in _BITS_OF.items():
+            if rule in rules and (observed_iss ^ syndrome.iss) & bits & syndrome.iss_known:
+                differs(f"ISS bits {bits:#x}", rule, syndrome.iss & bits, observed_iss & bits)
+                observed_iss = observed_iss & ~bits | syndrome.iss & bits
+        if (observed_iss ^ syndrome.iss) & syndrome.iss_known:
+            differs("ISS", Rule.ISS, syndrome.iss & syndrome.iss_known, observed_iss & syndrome.iss_known)
     differs("ISS2", Rule.ISS, 0, result.esr >> 32)
     if outcome.far is not None and result.far != outcome.far:
-        found.append(Mismatch("FAR", Rule.FAR, _far_differs(syndrome.el, outcome.far, result.far)))
+        far_rule = next((rule for rule in _FAR_RULES if rule in rules), Rule.FAR)
+        found.append(Mismatch("FAR", far_rule, _far_differs(syndrome.el, outcome.far, result.far)))
     if outcome.mfar is not None and result.mfar != outcome.mfar:
         found.append(Mismatch("MFAR", Rule.MFAR, _mfar_differs(outcome, outcome.mfar, result.mfar)))
     return found
@@ -96,7 +110,7 @@ def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[M
 
 def closest(alternatives: Sequence[Alternative], result: Result) -> tuple[Alternative, list[Mismatch]]:
     """The permitted outcome that an observation outside the set comes closest to, and how it differs from it."""
-    compared = [(alternative, compare(alternative.outcome, result)) for alternative in alternatives]
+    compared = [(a, compare(a.outcome, result, a.rules)) for a in alternatives]
     return min(compared, key=lambda pair: (any(m.rule is None for m in pair[1]), len(pair[1])))
 
 
@@ -109,7 +123,10 @@ def _gpcsc_differs(permitted: int, observed: int) -> str:
 
 
 def _far_differs(el: EL, permitted: int, observed: int) -> str:
-    return f"FAR_{el.name} is " + ("the address's page only" if observed == permitted & ~_OFFSET else "another address")
+    if observed == permitted & ~_OFFSET:
+        return f"FAR_{el.name} is the address's page only"
+    same_line = observed < permitted and observed >> _LINE_BITS == permitted >> _LINE_BITS
+    return f"FAR_{el.name} is " + ("an address before it, in the same 2 KB" if same_line else "another address")
 
 
 def _mfar_differs(outcome: ExceptionTaken, permitted: int, observed: int) -> str:
@@ -123,6 +140,9 @@ def _mfar_differs(outcome: ExceptionTaken, permitted: int, observed: int) -> str
     return "MFAR_EL3[11:0] is not zero" + (" for a fault on a walk" if walk else "")
 
 
+_BITS_OF = {Rule.CACHE_MAINTENANCE_ISS: 1 << 8 | 1 << 6, Rule.VNCR: 1 << 13}
+"""Bits of the ISS that a rule of their own is about: CM and WnR of cache maintenance, VNCR."""
+_LINE_BITS = 11  # the longest cache line that CTR_EL0 can tell of
 _GPF_GPCSC = 0b0110
 _FSC_SYNC_EXTERNAL = 0b010000
 _GPCSC_MASK = 0b111111 << 14
@@ -158,10 +178,12 @@ def signature(stimulus: Stimulus, alternative: Alternative, mismatches: Sequence
     """
     if mismatches and all(mismatch.rule is not None for mismatch in mismatches):
         return "; ".join(mismatch.text for mismatch in mismatches)
-    return f"{stimulus.kind.title}: permitted {_shape(alternative.outcome)}; observed {_shape_of(result)}"
+    return f"{stimulus.kind.family}: permitted {_shape(alternative.outcome)}; observed {_shape_of(result)}"
 
 
 def _shape(outcome: AccessPerformed | ExceptionTaken) -> str:
+    if isinstance(outcome, AddressTranslated):
+        return f"no exception, {_par_words(outcome.par, outcome.par_known)}"
     if isinstance(outcome, AccessPerformed):
         return "no exception"
     syndrome = outcome.syndrome
@@ -170,8 +192,18 @@ def _shape(outcome: AccessPerformed | ExceptionTaken) -> str:
 
 def _shape_of(result: Result) -> str:
     if not result.taken:
-        return "no exception"
+        return f"no exception, {_par_words(result.par)}" if result.par else "no exception"
     return f"EC={Slice(result.esr, 31, 26):#04x} ISS={result.esr & _ISS_MASK:#x}"
+
+
+def _par_words(par: int, known: int = ~0) -> str:
+    """PAR_EL1 without the address that it may hold; ``known``: its bits that are not UNKNOWN."""
+    value = PAR_EL1(par)
+    if value.F:
+        return f"PAR_EL1 with {_fsc_words(value.FST)}"
+    bits = {"NSE": (PAR_EL1.NSE, value.NSE), "NS": (PAR_EL1.S_or_NS, value.S_or_NS)}
+    space = "".join(f", {name} {bit}" for name, (field, bit) in bits.items() if field.mask & known)
+    return f"PAR_EL1 with an address{space}"
 
 
 def decode_esr(esr: int) -> str:
@@ -209,6 +241,10 @@ def report_permitted(alternative: Alternative) -> ReportOutcome:
     outcome = alternative.outcome
     reasons = ((alternative.reason,) if alternative.reason else ()) + tuple(r.value for r in alternative.rules)
     if isinstance(outcome, AccessPerformed):
+        if isinstance(outcome, AddressTranslated):
+            compared = f"{_par_words(outcome.par, outcome.par_known)}; bits {outcome.par_known:#x} compared"
+            fields = {"exception": "none", "PAR_EL1": f"{outcome.par:#x}"}
+            return ReportOutcome(fields=fields, decoded={"PAR_EL1": compared}, reasons=reasons)
         return ReportOutcome(fields={"exception": "none"}, reasons=reasons)
     syndrome = outcome.syndrome
     esr = syndrome.ec << 26 | syndrome.il << 25 | syndrome.iss
@@ -229,7 +265,8 @@ def report_observed(result: Result) -> ReportOutcome:
     """An observation for the report."""
     if not result.taken:
         data = {"exception": "none", "data0": f"{result.data0:#x}", "data1": f"{result.data1:#x}"}
-        return ReportOutcome(fields=data)
+        par = {"PAR_EL1": f"{result.par:#x}"} if result.par else {}
+        return ReportOutcome(fields={**data, **par}, decoded={name: _par_words(result.par) for name in par})
     fields = {
         "taken to": f"EL{result.target_el}",
         "vector": f"{result.vector:#x}",

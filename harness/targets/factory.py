@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import images
+from harness.boot.mutants import StackMutant
 from harness.errors import MisuseError
+from harness.mutants import MUTANTS, stack_mutant
 from harness.targets.model import ModelTarget
 from harness.targets.target import Target, TargetOptions
 from images.image import Provenance
 from images.progress import Progress
-from refmodel.mutants import MUTANTS
 
 KNOWN = "qemu, model, mutant:NAME"
 
@@ -41,6 +42,16 @@ class TargetFactory:
             raise MisuseError(f"no mutant {rest!r}; 'realmcheck mutants --list' prints their names")
         if kind not in ("qemu", "model", "mutant") or (rest and kind != "mutant"):
             raise MisuseError(f"unknown target {self.spec!r}; known are {KNOWN}")
+
+    @property
+    def boots_stacks(self) -> bool:
+        """Whether there is a machine that boots firmware: QEMU, also where a mutant is one of stacks."""
+        return self.kind == "qemu" or self.stack_mutant is not None
+
+    @property
+    def stack_mutant(self) -> StackMutant | None:
+        """The mutant of stacks that this is, or None."""
+        return stack_mutant(self.spec.partition(":")[2])
 
     @property
     def kind(self) -> str:
@@ -82,6 +93,8 @@ class TargetFactory:
 
     def make(self, options: TargetOptions, logs: Path) -> Target:
         """A target with these options, its logs in ``logs``; still off."""
+        if self.stack_mutant:
+            raise MisuseError(f"{self.spec} is a mutant of stacks; run suites/{self.stack_mutant.subject} with it")
         if self.kind != "qemu":
             return ModelTarget(log_directory=logs, options=options, mutant=self.spec.partition(":")[2])
         # Imported here: a self-test needs nothing of the machinery around QEMU.

@@ -287,4 +287,5 @@ class QemuTarget:
             provenance=self._provenance,
             command=self._running().argv,
             banner=banner.text,
+            pes=banner.pes,
         )

@@ -53,7 +53,8 @@ class TargetInfo:
 
     ``kind``: ``qemu``, ``model``, ``mutant``, ``replay`` or ``board``; ``self_test`` targets never yield a conformance
     claim.  ``id_registers`` maps names such as ``ID_AA64PFR0_EL1`` to values read on the target; ``features`` are the
-    declared ones, verified against them.  ``choices``: IMPLEMENTATION DEFINED choices known beforehand.
+    declared ones, verified against them.  ``choices``: IMPLEMENTATION DEFINED choices known beforehand.  ``pes``: how
+    many PEs run records.
     """
 
     name: str
@@ -67,6 +68,7 @@ class TargetInfo:
     provenance: tuple[Provenance, ...] = ()
     command: tuple[str, ...] = ()
     banner: str = ""
+    pes: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +76,15 @@ class TargetOptions:
     """How a suite wants the target to be: the L0GPTSZ the machine must have, and how records travel.
 
     ``l0gptsz``: bits per L0 entry (30, 34, 36, 39); ``wire_only``: no shared memory, everything over the UART;
-    ``pes``: how many PEs the machine has at least.
+    ``pes``: how many PEs the machine has at least; ``variant``: a PE with other features, which targets that cannot
+    choose theirs ignore (``model_machine.VARIANTS``).
     """
 
     l0gptsz: int = 30
     wire_only: bool = False
     timeout_scale: float = 1.0
     pes: int = 1
+    variant: str = ""
 
 
 def log_directory(path: Path) -> None:

@@ -40,16 +40,16 @@ void operations_init(void)
     has_lse = ((READ(ID_AA64ISAR0_EL1) >> 20) & 0xf) >= ATOMIC_LSE;
 }
 
-static bool is_root(const struct record *record)
+/* Whether a record is to be run where the probe itself runs. */
+static bool is_own(const struct record *record)
 {
-    return record->state == WORLD_ROOT && record->el == CURRENT_EL;
+    return record->state == CURRENT_WORLD && record->el == CURRENT_EL;
 }
 
 static bool supported_here(const struct record *record)
 {
-    return record->pe == survival->pe && record->requester <= REQUESTER_PE_FETCH &&
-           (is_root(record) ||
-            (record->state <= WORLD_REALM && record->state != WORLD_ROOT && record->el < CURRENT_EL));
+    bool below = HAS_LOWER && record->state <= WORLD_REALM && record->state != CURRENT_WORLD && record->el < CURRENT_EL;
+    return record->pe == survival->pe && record->requester <= REQUESTER_PE_FETCH && (is_own(record) || below);
 }
 
 bool is_smc_like(uint32_t op)
@@ -132,7 +132,23 @@ static enum status prepare_memory(const struct batch *batch, const struct record
     return STATUS_DONE;
 }
 
-static enum status prepare_arguments(const struct batch *batch, const struct record *record)
+/* aux of an SMC: offset of a fill, which only the host personality's stub knows; 0: none. */
+static enum status prepare_fill(const struct batch *batch, const struct record *record, struct operands *operands)
+{
+    if (!record->aux) {
+        return STATUS_DONE;
+    }
+    if (!HAS_FILL || record->op != OP_SMC) {
+        return STATUS_UNSUPPORTED;
+    }
+    if (record->aux % 16 || !inside(batch, record->aux, DUMP_SIZE)) {
+        return STATUS_REFUSED;
+    }
+    operands->aux = batch->base + record->aux;
+    return STATUS_DONE;
+}
+
+static enum status prepare_arguments(const struct batch *batch, const struct record *record, struct operands *operands)
 {
     const uint64_t size = sizeof(survival->args);
     if (!inside(batch, record->value0, size) || !inside(batch, record->value1, size) || record->value0 % 8 ||
@@ -140,7 +156,7 @@ static enum status prepare_arguments(const struct batch *batch, const struct rec
         return STATUS_REFUSED;
     }
     copy_words(survival->args, (const uint64_t *)(batch->base + record->value0), SMC_REGISTERS);
-    return STATUS_DONE;
+    return prepare_fill(batch, record, operands);
 }
 
 void return_arguments(const struct batch *batch, const struct record *record)
@@ -161,14 +177,14 @@ static enum status prepare(const struct batch *batch, const struct record *recor
         if (!encoding_ok(record)) {
             return STATUS_REFUSED;
         }
-        if (is_root(record)) { /* lower.c has slots of its own */
+        if (is_own(record)) { /* lower.c has slots of its own */
             patch_encoding(record);
         }
         return STATUS_DONE;
     case OP_SMC:
     case OP_HVC:
     case OP_SVC:
-        return prepare_arguments(batch, record);
+        return prepare_arguments(batch, record, operands);
     default:
         return prepare_memory(batch, record, operands);
     }
@@ -220,7 +236,7 @@ void run_stub(const struct batch *batch, const struct record *record, const stru
 static void run_general(const struct batch *batch, const struct record *record, struct result *result)
 {
     struct operands operands = {record->address, record->value0, record->value1, record->aux};
-    if (is_root(record)) {
+    if (is_own(record)) {
         lower_leave();
     }
     enum status status = validate(batch, record);
@@ -231,14 +247,14 @@ static void run_general(const struct batch *batch, const struct record *record, 
         report(record, result, status, 0);
         return;
     }
-    if (!is_root(record)) {
+    if (!is_own(record)) {
         run_lower(batch, record, result);
         return;
     }
     run_stub(batch, record, &operands, operations[record->op].stub[record->size_log2]);
     bool taken = survival->taken != 0;
     uint64_t pc = taken ? survival->elr : survival->gpr[32];
-    uint64_t pstate = taken ? survival->spsr : survival->gpr[33] | READ(daif) | PSTATE_EL3H;
+    uint64_t pstate = taken ? survival->spsr : survival->gpr[33] | READ(daif) | PSTATE_OWN;
     if (survival->reg_fault) {
         survival->reg_fault = 0;
         report(record, result, STATUS_REG_FAULT, 0);
@@ -258,7 +274,7 @@ static void run_general(const struct batch *batch, const struct record *record, 
 
 void run_record(const struct batch *batch, const struct record *record, struct result *result)
 {
-    bool plain = record->flags == 0 && record->regs_count == 0 && is_root(record) && supported_here(record) &&
+    bool plain = record->flags == 0 && record->regs_count == 0 && is_own(record) && supported_here(record) &&
                  record->op < OP_COUNT && record->size_log2 <= 3 && !record->reserved0 && !record->reserved1 &&
                  !survival->drop.lowered;
     const struct operation *operation = &operations[plain ? record->op : 0];

@@ -10,13 +10,21 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from refmodel.mutants.attestation import ATTESTATION_MUTANTS
+from refmodel.mutants.caching import CACHING_MUTANTS
 from refmodel.mutants.gpt import GPT_MUTANTS
 from refmodel.mutants.mutant import Mutant, Patch
 from refmodel.mutants.rmi import RMI_MUTANTS
 from refmodel.mutants.rmm import RMM_MUTANTS
 from refmodel.mutants.worlds import WITHOUT_SUITE, WORLDS_MUTANTS
 
-MUTANTS: tuple[Mutant, ...] = (*GPT_MUTANTS, *(m for m in WORLDS_MUTANTS if m.name not in WITHOUT_SUITE), *RMI_MUTANTS)
+MUTANTS: tuple[Mutant, ...] = (
+    *GPT_MUTANTS,
+    *CACHING_MUTANTS,
+    *(m for m in WORLDS_MUTANTS if m.name not in WITHOUT_SUITE),
+    *ATTESTATION_MUTANTS,
+    *RMI_MUTANTS,
+)
 PENDING: tuple[Mutant, ...] = tuple(m for m in WORLDS_MUTANTS if m.name in WITHOUT_SUITE)
 
 __all__ = ["MUTANTS", "PENDING", "RMM_MUTANTS", "Mutant", "Patch", "apply", "by_name"]

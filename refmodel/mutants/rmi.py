@@ -149,7 +149,8 @@ def _psci(name: str, change: Callable[[Command], Command]) -> Patch:
 RMI_MUTANTS: tuple[Mutant, ...] = (
     _mutant("version-accepts-all", Rule.RMI_VERSION, Patch(_GRANULE, "negotiate", _always_compatible)),
     _mutant("features-at-every-index", Rule.RMI_FEATURES, changed("FEATURES", _outputs(lambda outputs: (0x30,)))),
-    _mutant("delegate-twice", Rule.RMI_GRANULE_DELEGATE, changed("GRANULE_DELEGATE", without("gran_state", "gran_gpt"))),
+    _mutant("delegate-twice", Rule.RMI_GRANULE_DELEGATE,
+            changed("GRANULE_DELEGATE", without("gran_state", "gran_gpt"))),
     _mutant("undelegate-what-is-owned", Rule.RMI_GRANULE_UNDELEGATE,
             changed("GRANULE_UNDELEGATE", without("gran_state"))),
     _mutant("undelegate-keeps-content", Rule.RMI_GRANULE_UNDELEGATE,
