@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from refmodel.accdesc import (
     CreateAccDescAtomicOp,
     CreateAccDescDCZero,
+    CreateAccDescExclusiveSequence,
     CreateAccDescExLDST,
     CreateAccDescGPR,
     CreateAccDescIFetch,
     CreateAccDescNV2,
+    IsUnprivAccessPriv,
     MemOp,
 )
 from refmodel.choices import Chooser, Option, explore
@@ -36,7 +38,7 @@ from refmodel.gpt.types import GPCF, GPCFRecord
 from refmodel.memory import Memory, RegionKind
 from refmodel.observe import Deferred, Observer, RuleCollector, Tracer, unobserved
 from refmodel.outcomes import AccessPerformed, Alternative, Outcome, Permitted
-from refmodel.pas import FullAddress
+from refmodel.pas import EL, FullAddress
 from refmodel.rules import Rule
 from refmodel.translation.el3 import EL3Regime
 from refmodel.translation.el3 import S1Translate as EL3Translate
@@ -47,10 +49,11 @@ _LOAD, _STORE = MemOp.MemOp_LOAD, MemOp.MemOp_STORE
 _CREATE: dict[str, Callable[[PEContext], AccessDescriptor]] = {
     "load": lambda pe: CreateAccDescGPR(pe, _LOAD),
     "store": lambda pe: CreateAccDescGPR(pe, _STORE),
-    "load-unprivileged": lambda pe: CreateAccDescGPR(pe, _LOAD, privileged=False),
-    "store-unprivileged": lambda pe: CreateAccDescGPR(pe, _STORE, privileged=False),
+    "load-unprivileged": lambda pe: CreateAccDescGPR(pe, _LOAD, privileged=IsUnprivAccessPriv(pe)),
+    "store-unprivileged": lambda pe: CreateAccDescGPR(pe, _STORE, privileged=IsUnprivAccessPriv(pe)),
     "load-exclusive": lambda pe: CreateAccDescExLDST(pe, _LOAD),
     "store-exclusive": lambda pe: CreateAccDescExLDST(pe, _STORE),
+    "exclusive-sequence": CreateAccDescExclusiveSequence,
     "atomic": CreateAccDescAtomicOp,
     "fetch": CreateAccDescIFetch,
     "dc-zva": CreateAccDescDCZero,
@@ -69,7 +72,18 @@ def access_at(kind: str, pe: PEContext) -> AccessDescriptor:
 
 ACCESSES: dict[str, AccessDescriptor] = {
     kind: access_at(kind, AT_EL3)
-    for kind in ("load", "store", "load-exclusive", "store-exclusive", "atomic", "fetch", "dc-zva")
+    for kind in (
+        "load",
+        "store",
+        "load-unprivileged",
+        "store-unprivileged",
+        "load-exclusive",
+        "store-exclusive",
+        "exclusive-sequence",
+        "atomic",
+        "fetch",
+        "dc-zva",
+    )
 }
 """Access descriptors of EL3 by the kind of access that a stimulus makes."""
 
@@ -136,7 +150,8 @@ def TranslateAddress(
     if address is None:
         walk.release()
         return fault, None
-    walk.release(_WHICH_SPACE)
+    if accdesc.el is not EL.EL3:
+        walk.release(_SHOWN)
     gpcf = gpt.check(address, choose, observe, accdesc.ss)
     if gpcf.gpf is GPCF.GPCF_None:
         return fault, address
@@ -147,8 +162,15 @@ def TranslateAddress(
     return fault.with_(Fault.Fault_GPCFOnOutput, gpcf=gpcf, paddress=address), None
 
 
-_WHICH_SPACE = frozenset({Rule.WALK_SPACE, Rule.OUTPUT_SPACE, Rule.FLAT_MAP})
-"""Rules of a walk that show in what becomes of the access, even where the walk does not end it."""
+_SHOWN = frozenset(
+    {Rule.WALK_SPACE, Rule.OUTPUT_SPACE, Rule.FLAT_MAP, Rule.S1_START_LEVEL, Rule.S1_LEAF, Rule.TOP_BYTE_IGNORED,
+     Rule.TXSZ_OUT_OF_RANGE, Rule.HIERARCHY_DISABLED, Rule.AP_READ_ONLY, Rule.AP_EL0, Rule.EXECUTE_NEVER,
+     Rule.PRIVILEGED_EXECUTE_NEVER, Rule.S1_CONTIGUOUS, Rule.CONTIGUOUS_TOO_LARGE, Rule.UNPRIVILEGED_ACCESS}
+)  # fmt: skip
+"""Rules of a walk below EL3 that show in what becomes of the access, even where the walk does not end it.
+
+At EL3 the probe's own map is in the way of every probe: there such a walk speaks for nothing.
+"""
 _DC_CHECKED = (Option(True), Option(False, "DC operations need not be checked (IMPLEMENTATION DEFINED)", weak=True))
 
 
@@ -228,6 +250,8 @@ def _reporting_rules(outcome: Outcome) -> tuple[Rule, ...]:
     if isinstance(outcome, AccessPerformed):
         return ()
     rules = outcome.syndrome.rules
+    if Rule.S1_FAULT_ISS in rules:
+        return rules if outcome.far is None else (*rules, Rule.S1_FAULT_FAR)
     if outcome.far is not None and rules:
         rules = (*rules, Rule.FAR)
     if outcome.mfar is not None:

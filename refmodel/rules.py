@@ -10,11 +10,13 @@ from enum import Enum
 
 
 class Rule(Enum):
-    """Rules of the granule protection check.
+    """Rules of the granule protection check (GPC) and of translation (TRN).
 
     GPC-0xx: base FEAT_RME seen from EL3.  GPC-10x: FEAT_RME_GPC2.  GPC-11x: FEAT_RME_GPC3, granules, GPCP.
     GPC-12x and 13x: where a fault goes and how it is reported there.  GPC-14x: operations other than loads and stores.
     GPC-15x: translation regimes below EL3.  GPC-16x: caching and TLBI by PA.
+    TRN-00x and 01x: stage 1, walks and descriptors.  TRN-02x and 03x: stage 1 permissions.  TRN-05x: how a stage 1
+    fault is reported.
     """
 
     # Members are singletons: the identity hash serves, and counting by rule is in every judged probe's way.
@@ -114,3 +116,37 @@ class Rule(Enum):
     ONLY_VALID_CACHED = "GPC-166"
     CONTIGUOUS_MISPROGRAMMED = "GPC-167"
     SHARED_TLB = "GPC-168"
+    S1_DESCRIPTOR = "TRN-001"
+    S1_LEAF = "TRN-002"
+    S1_START_LEVEL = "TRN-003"
+    VA_RANGE = "TRN-004"
+    TOP_BYTE_IGNORED = "TRN-005"
+    WALKS_DISABLED = "TRN-006"
+    E0PD = "TRN-007"
+    LEAF_SIZE = "TRN-008"
+    TABLE_SIZE = "TRN-009"
+    TTBR_SIZE = "TRN-010"
+    TXSZ_OUT_OF_RANGE = "TRN-011"
+    ACCESS_FLAG = "TRN-012"
+    CONTIGUOUS_TOO_LARGE = "TRN-013"
+    S1_CONTIGUOUS = "TRN-014"
+    S1_OFF_SIZE = "TRN-015"
+    TOP_BYTE_OF_FETCH = "TRN-016"
+    AP_READ_ONLY = "TRN-020"
+    AP_EL0 = "TRN-021"
+    EXECUTE_NEVER = "TRN-022"
+    PRIVILEGED_EXECUTE_NEVER = "TRN-023"
+    EL0_WRITABLE_NOT_EXECUTED = "TRN-024"
+    WXN = "TRN-025"
+    PAN = "TRN-026"
+    EPAN = "TRN-027"
+    AP_TABLE = "TRN-028"
+    XN_TABLE = "TRN-029"
+    PXN_TABLE = "TRN-030"
+    HIERARCHY_DISABLED = "TRN-031"
+    UNPRIVILEGED_ACCESS = "TRN-032"
+    WXN_BESIDE_PAN = "TRN-033"
+    S1_FAULT_ROUTE = "TRN-050"
+    S1_FAULT_ISS = "TRN-051"
+    S1_FAULT_FAR = "TRN-052"
+    WALK_EXTERNAL_ABORT = "TRN-053"

@@ -20,7 +20,7 @@ from refmodel.faults import (
     EC_INSTRUCTION_ABORT_SAME,
     EC_SERROR,
 )
-from refmodel.outcomes import AccessPerformed, Alternative, ExceptionTaken
+from refmodel.outcomes import AccessPerformed, Alternative, ExceptionTaken, Syndrome
 from refmodel.pas import EL, DecodePASpace
 from refmodel.rules import Rule
 
@@ -36,7 +36,8 @@ _GPCSC = {0b0000: "GPT address size fault", 0b0010: "GPT walk fault", 0b0110: "g
           0b1010: "external abort on GPT fetch"}  # fmt: skip
 _FSC = {0b101000: "GPC fault, not on a walk", 0b010000: "synchronous external abort"}
 _FSC_LEVELLED = {0b1001: "GPC fault on walk, level", 0b0011: "permission fault, level",
-                 0b0001: "translation fault, level", 0b0010: "access flag fault, level"}  # fmt: skip
+                 0b0001: "translation fault, level", 0b0010: "access flag fault, level",
+                 0b0000: "address size fault, level"}  # fmt: skip
 _ISS_MASK = (1 << 25) - 1
 
 
@@ -52,7 +53,7 @@ class Mismatch:
     text: str
 
 
-REPORT_FIELDS = frozenset({Rule.MFAR, Rule.FAR, Rule.ISS})
+REPORT_FIELDS = frozenset({Rule.MFAR, Rule.FAR, Rule.ISS, Rule.S1_FAULT_ISS, Rule.S1_FAULT_FAR})
 """Rules on one field of a report each: another value there says nothing against the rule that decided the outcome."""
 
 
@@ -70,11 +71,12 @@ def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[M
             found.append(Mismatch(field, rule, f"{field}: permitted {permitted:#x}, observed {observed:#x}"))
 
     gpc = syndrome.ec == EC_GPC
+    iss_rule, far_rule = (Rule.S1_FAULT_ISS, Rule.S1_FAULT_FAR) if _translation(syndrome) else (Rule.ISS, Rule.FAR)
     differs("exceptions", Rule.AVAILABILITY, 1, result.taken)
     differs("EL", None, syndrome.el.value, result.target_el)
     differs("EC", None, syndrome.ec, Slice(result.esr, 31, 26))
     differs("vector", None, syndrome.vector, result.vector)
-    differs("IL", Rule.ISS, syndrome.il, Slice(result.esr, 25, 25))
+    differs("IL", iss_rule, syndrome.il, Slice(result.esr, 25, 25))
     observed_iss = result.esr & _ISS_MASK
     if gpc and Slice(observed_iss, 19, 14) != Slice(syndrome.iss, 19, 14):
         found.append(Mismatch("GPCSC", Rule.GPCSC, _gpcsc_differs(syndrome.iss, observed_iss)))
@@ -85,13 +87,24 @@ def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[M
         # An external abort means that the check let the access through: no matter of how a fault is reported.
         differs("FSC", None, permitted_fsc, observed_fsc)
     elif (observed_iss ^ syndrome.iss) & syndrome.iss_known:
-        differs("ISS", Rule.ISS, syndrome.iss & syndrome.iss_known, observed_iss & syndrome.iss_known)
-    differs("ISS2", Rule.ISS, 0, result.esr >> 32)
+        differs("ISS", iss_rule, syndrome.iss & syndrome.iss_known, observed_iss & syndrome.iss_known)
+    differs("ISS2", iss_rule, 0, result.esr >> 32)
     if outcome.far is not None and result.far != outcome.far:
-        found.append(Mismatch("FAR", Rule.FAR, _far_differs(syndrome.el, outcome.far, result.far)))
+        found.append(Mismatch("FAR", far_rule, _far_differs(syndrome.el, outcome.far, result.far)))
     if outcome.mfar is not None and result.mfar != outcome.mfar:
         found.append(Mismatch("MFAR", Rule.MFAR, _mfar_differs(outcome, outcome.mfar, result.mfar)))
     return found
+
+
+def _translation(syndrome: Syndrome) -> bool:
+    """Whether it reports a fault of translation itself: address size, translation, access flag, permission."""
+    fsc = Slice(syndrome.iss, 5, 0)
+    return syndrome.ec in _ABORTS and (fsc < _FSC_ABOVE_PERMISSION or fsc in _FSC_LEVEL_MINUS_1)
+
+
+_ABORTS = (EC_DATA_ABORT_LOWER, EC_DATA_ABORT_SAME, EC_INSTRUCTION_ABORT_LOWER, EC_INSTRUCTION_ABORT_SAME)
+_FSC_ABOVE_PERMISSION = 0b010000
+_FSC_LEVEL_MINUS_1 = (0b101001, 0b101011)
 
 
 def closest(alternatives: Sequence[Alternative], result: Result) -> tuple[Alternative, list[Mismatch]]:

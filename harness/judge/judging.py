@@ -26,7 +26,8 @@ from refmodel.rules import Rule
 
 REPORTING = frozenset(
     {Rule.PERMITTED_ACCESS_EFFECT, Rule.GPF_AT_EL3, Rule.GPT_FAULT_IS_GPC_EXCEPTION, Rule.GPCSC, Rule.ISS, Rule.FAR,
-     Rule.MFAR, Rule.CACHED, Rule.INVALIDATED, Rule.L0_INDEX}
+     Rule.MFAR, Rule.CACHED, Rule.INVALIDATED, Rule.L0_INDEX, Rule.S1_FAULT_ROUTE, Rule.S1_FAULT_ISS,
+     Rule.S1_FAULT_FAR}
 )  # fmt: skip
 """Rules about how an outcome is reported or where it is looked up: never the one that decides it."""
 

@@ -6,9 +6,9 @@ model and machine start from the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from harness.errors import MisuseError
 from harness.judge.calibration import register_entry
@@ -39,9 +39,22 @@ from refmodel.translation.regimes import EL2Regime, EL10Regime, EL20Regime, Stag
 R = TypeVar("R", bound=Register)
 
 
+class Stage1Source(Protocol):
+    """Where stage 1 of a scene comes from: tables, and the registers that put them in force."""
+
+    def writes(self) -> Iterable[tuple[int, bytes]]:
+        """The tables as (PA, bytes)."""
+
+    def registers(self, regime: Regime) -> tuple[Register, ...]:
+        """What to set to have these tables in a regime, the enable last."""
+
+    def attributes(self, regime: Regime) -> tuple[RegisterEntry, ...]:
+        """Memory attributes, which decide no fault."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class WorldContext:
-    """A PE in ``state`` at ``el`` (0, 1 or 2), with stage 1 of its regime by ``stage1``.
+class PlaceContext:
+    """A PE in ``state`` at ``el`` (0, 1 or 2) with PSTATE.PAN; a subclass says where stage 1 of its regime comes from.
 
     MisuseError for a state or level that no record below EL3 has.
     """
@@ -50,7 +63,12 @@ class WorldContext:
     el: int
     scr: SCR_EL3
     hcr: HCR_EL2
-    stage1: Stage1Tables
+    pan: int = 0
+
+    @property
+    def source_of_stage1(self) -> Stage1Source:
+        """Stage 1 of the regime."""
+        raise NotImplementedError
 
     def __post_init__(self) -> None:
         if self.state not in lower.STATES or self.el not in (0, 1, 2):
@@ -64,7 +82,9 @@ class WorldContext:
     def pe(self, features: Features) -> PEContext:
         """The PE as the model has it when a record's operation is issued (SPSR_EL3 of the probe: EL0t, EL1h, EL2h)."""
         scr = self.scr.replace(NSE=self.state >> 1, NS=self.state & 1)
-        return PEContext(el=EL(self.el), sp=int(self.el > 0), masked=0, scr=scr, hcr=self.hcr, features=features)
+        return PEContext(
+            el=EL(self.el), sp=int(self.el > 0), masked=0, pan=self.pan, scr=scr, hcr=self.hcr, features=features
+        )
 
     def regime(self) -> Regime:
         """The regime of the level's accesses."""
@@ -72,12 +92,12 @@ class WorldContext:
 
     def registers(self) -> tuple[Register, ...]:
         """Everything to set below the GPC's own registers."""
-        return (self.hcr, *self.stage1.registers(self.regime()))
+        return (self.hcr, *self.source_of_stage1.registers(self.regime()))
 
     def entries(self) -> tuple[RegisterEntry, ...]:
         """The same as the probe sets it, with what the model does not read: memory attributes and SIMD traps."""
         regime = self.regime()
-        fixed = [*self.stage1.attributes(regime), RegisterEntry(lower.SCR_EL3, self.scr.value)]
+        fixed = [*self.source_of_stage1.attributes(regime), RegisterEntry(lower.SCR_EL3, self.scr.value)]
         fixed += [RegisterEntry(lower.CPTR_EL2, lower.CPTR_E2H)] if self.hcr.E2H else []
         return (*map(register_entry, self.registers()), *fixed)
 
@@ -85,6 +105,17 @@ class WorldContext:
         """Stage 1 of the regime, for the model."""
         regime = self.regime()
         return {regime: stage1_of(regime, self.registers())}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldContext(PlaceContext):
+    """A PE below EL3 with the fixed tables of ``stage1``."""
+
+    stage1: Stage1Tables
+
+    @property
+    def source_of_stage1(self) -> Stage1Source:
+        return self.stage1
 
 
 def stage1_of(regime: Regime, registers: Sequence[Register]) -> Stage1:
@@ -108,16 +139,16 @@ def stage1_of(regime: Regime, registers: Sequence[Register]) -> Stage1:
 class WorldScene(Scene):
     """A scene whose stimuli are issued below EL3, in ``context``."""
 
-    context: WorldContext
+    context: PlaceContext
 
     @classmethod
-    def below_el3(cls, scene: Scene, context: WorldContext) -> WorldScene:
+    def below_el3(cls, scene: Scene, context: PlaceContext) -> WorldScene:
         """The same GPT and GPC registers, seen from ``context``."""
         return cls(
             title=scene.title,
             gpccr=scene.gpccr,
             gptbr=scene.gptbr,
-            tables=(*scene.tables, *context.stage1.writes()),
+            tables=(*scene.tables, *context.source_of_stage1.writes()),
             gpcbw=scene.gpcbw,
             context=context,
         )
@@ -125,11 +156,13 @@ class WorldScene(Scene):
     def below(self, records: Sequence[Record]) -> list[Record]:
         """The records of stimuli moved to the context; the first invalidates what its state may have cached."""
         state, el = self.context.state, self.context.el
-        moved = [record._replace(state=state, el=el) for record in records]
-        return [record._replace(flags=int(RecordFlag.TLBI_BEFORE)) for record in moved[:1]] + moved[1:]
+        flags = int(RecordFlag.PAN) if self.context.pan else 0
+        moved = [record._replace(state=state, el=el, flags=flags) for record in records]
+        return [record._replace(flags=flags | int(RecordFlag.TLBI_BEFORE)) for record in moved[:1]] + moved[1:]
 
     def describe(self, stimulus: Stimulus) -> dict[str, str]:
         """The stimulus with the registers it runs under, for a person."""
         text = super().describe(stimulus) | stimulus.describe(self.context.source)
         registers = (self.context.scr, *self.context.registers())
+        text |= {"PSTATE.PAN": "1"} if self.context.pan else {}
         return text | {type(register).__name__: str(register) for register in registers}

@@ -33,7 +33,7 @@ from refmodel.rules import Rule
 
 ROUTES = (
     Rule.GPF_TO_EL3, Rule.GPF_TO_EL2, Rule.GPF_TGE, Rule.GPF_SECOND_STAGE, Rule.GPF_STAYS, Rule.GPT_FAULT_FROM_BELOW,
-    Rule.EXTERNAL_ABORT_ROUTE,
+    Rule.EXTERNAL_ABORT_ROUTE, Rule.S1_FAULT_ROUTE,
 )  # fmt: skip
 """Rules about which exception level takes an exception."""
 
@@ -84,8 +84,10 @@ class WorldJudge(BatchJudge):
     def _expectation(self, stimulus: Stimulus) -> Expectation:
         key = (stimulus.va >> _PAGE_BITS, stimulus.kind.number)
         if key not in self._known:
-            self._check_map(stimulus)
-            self._known[key] = compile_permitted(self._permitted(stimulus, self._gpt), stimulus.va)
+            made = self._known[key] = compile_permitted(self._permitted(stimulus, self._gpt), stimulus.va)
+            # An address that is not translated has no map to be checked.
+            if any(Rule.S1_FAULT_ISS not in alternative.rules for alternative in made.alternatives):
+                self._check_map(stimulus)
         return self._known[key]
 
     def _check_map(self, stimulus: Stimulus) -> None:
@@ -105,13 +107,20 @@ class WorldJudge(BatchJudge):
         """Routing, class, vector and code of an exception speak against a rule each."""
         outcome = nearest.outcome
         if isinstance(outcome, AccessPerformed) or not result.taken:
-            rules = self._tally.speaks_against((deciding_rule(nearest),))
+            rules = self._tally.speaks_against((self._deciding(nearest),))
             return [(rule, compare.signature(stimulus, nearest, mismatches, result)) for rule in rules]
-        different = _another_exception(nearest, outcome, result)
+        different = _another_exception(nearest, outcome, result, self._deciding(nearest))
         if different is None:
             return super()._against(stimulus, nearest, mismatches, result)
         rule, text = different
         return [(rule, text) for rule in self._tally.speaks_against((rule,))]
+
+    def _deciding(self, alternative: Alternative) -> Rule:
+        """The rule that decides the outcome; a test about translation hears of the last of its own that fired."""
+        own = (rule for rule in reversed(alternative.rules) if rule in self._tally.cited)
+        return next((rule for rule in own if rule.value.startswith("TRN") and rule not in _DETAILS), None) or (
+            deciding_rule(alternative)
+        )
 
 
 def deciding_rule(alternative: Alternative) -> Rule:
@@ -119,12 +128,13 @@ def deciding_rule(alternative: Alternative) -> Rule:
     return next((rule for rule in reversed(alternative.rules) if rule not in _DETAILS), Rule.AVAILABILITY)
 
 
-def _another_exception(alternative: Alternative, outcome: ExceptionTaken, result: Result) -> tuple[Rule, str] | None:
+def _another_exception(
+    alternative: Alternative, outcome: ExceptionTaken, result: Result, deciding: Rule
+) -> tuple[Rule, str] | None:
     """The rule that another exception than the permitted one breaks, and how; None if only its report differs."""
     syndrome, ec = outcome.syndrome, Slice(result.esr, 31, 26)
     permitted, observed = Slice(syndrome.iss, 5, 0), Slice(result.esr, 5, 0)
     shape = f"EC={syndrome.ec:#04x} FSC={permitted:#04x}"
-    deciding = deciding_rule(alternative)
     if result.target_el != syndrome.el.value:
         route = next((rule for rule in ROUTES if rule in alternative.rules), deciding)
         return route, f"{shape}: taken to EL{result.target_el} instead of {syndrome.el.name}"

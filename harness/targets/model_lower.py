@@ -10,7 +10,7 @@ from typing import Final
 
 from harness.judge.stimulus import Kind
 from harness.probe.lower import SCR_BASE, STATES
-from harness.probe.records import Record, sysreg_encoding
+from harness.probe.records import Record, RecordFlag, sysreg_encoding
 from refmodel.access import FullTranslate, PEState, access_at
 from refmodel.choices import Chooser
 from refmodel.context import PEContext, Regime
@@ -71,7 +71,8 @@ def pe_state(
     """The PE that issues ``record``, from the machine's registers."""
     scr = SCR_EL3(registers[encoding(SCR_EL3)]).replace(NSE=record.state >> 1, NS=record.state & 1)
     hcr = HCR_EL2(registers[encoding(HCR_EL2)])
-    context = PEContext(el=EL(record.el), sp=int(record.el > 0), masked=0, scr=scr, hcr=hcr, features=features)
+    pan = int(bool(record.flags & RecordFlag.PAN))
+    context = PEContext(el=EL(record.el), sp=int(record.el > 0), masked=0, pan=pan, scr=scr, hcr=hcr, features=features)
     in_use = context.TranslationRegime(context.el)
     return PEState(regime, memory, context, {in_use: _stage1(in_use, registers)})
 
@@ -89,6 +90,11 @@ def _stage1(regime: Regime, registers: Mapping[int, int]) -> Stage1:
     # With stage 1 off TCR_EL1 is not read; its reset value has no granule for the upper range.
     tcr = TCR_EL1(value(TCR_EL1) if control.M else _WALKS_OFF)
     return EL10Regime(TTBR0_EL1(value(TTBR0_EL1)), TTBR1_EL1(value(TTBR1_EL1)), tcr, control)
+
+
+def key_of(record: Record) -> tuple[int, int, int]:
+    """What of a record decides the PE that issues it, its registers apart."""
+    return record.state, record.el, record.flags & RecordFlag.PAN
 
 
 def physical(pe: PEState, gpt: PossibleGPT, va: int, kind: Kind) -> int:

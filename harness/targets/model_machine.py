@@ -80,9 +80,9 @@ class Machine:
         self._read_only = GPCCR_EL3.L0GPTSZ.mask
         self._build_stage_1()
         self.pe = PEState(EL3Regime(TTBR0_EL3(_STAGE_1), tcr, self.features), self.memory)
-        self._memo: dict[tuple[int, int, int, int], Outcome] = {}
-        self._tlb: set[tuple[int, int, int, int]] = set()
-        self._below: dict[tuple[int, int], PEState] = {}
+        self._memo: dict[tuple[int, int, int, int, int], Outcome] = {}
+        self._tlb: set[tuple[int, int, int, int, int]] = set()
+        self._below: dict[tuple[int, int, int], PEState] = {}
         self._bind()
 
     def id_registers(self) -> dict[str, int]:
@@ -211,14 +211,14 @@ class Machine:
         """The PE as it is for the record's operation."""
         if record.el == EL.EL3.value:
             return self.pe
-        key = (record.state, record.el)
+        key = model_lower.key_of(record)
         if key not in self._below:
             made = model_lower.pe_state(record, self.registers, self.features, self.pe.regime, self.memory)
             self._below[key] = made
         return self._below[key]
 
     def _outcome(self, record: Record, kind: Kind) -> Outcome:
-        key = (record.address >> 12, kind.number, record.state, record.el)
+        key = (record.address >> 12, kind.number, *model_lower.key_of(record))
         outcome = self._memo.get(key)
         if outcome is None:
             pe = self._pe_of(record)
@@ -228,7 +228,7 @@ class Machine:
         return outcome
 
     def _access(self, record: Record, kind: Kind) -> bytes:
-        key = (record.address >> 12, kind.number, record.state, record.el)
+        key = (record.address >> 12, kind.number, *model_lower.key_of(record))
         if key not in self._tlb:
             outcome = self._outcome(record, kind)
             if isinstance(outcome, ExceptionTaken):
