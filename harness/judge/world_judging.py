@@ -115,6 +115,14 @@ class WorldJudge(BatchJudge):
         rule, text = different
         return [(rule, text) for rule in self._tally.speaks_against((rule,))]
 
+    def _wrong_data(
+        self, rule: Rule, signature: str, stimulus: Stimulus, expected: dict[str, str], observed: dict[str, str],
+        index: int,
+    ) -> None:  # fmt: skip
+        """In a test about where leaves lead, the wrong data are those of a wrong address."""
+        leads = rule is Rule.PERMITTED_ACCESS_EFFECT and Rule.S1_LEAF in self._tally.cited
+        super()._wrong_data(Rule.S1_LEAF if leads else rule, signature, stimulus, expected, observed, index)
+
     def _deciding(self, alternative: Alternative) -> Rule:
         """The rule that decides the outcome; a test about translation hears of the last of its own that fired."""
         own = (rule for rule in reversed(alternative.rules) if rule in self._tally.cited)

@@ -11,9 +11,14 @@ from typing import Any
 
 from refmodel.mutants.gpt import GPT_MUTANTS
 from refmodel.mutants.mutant import Mutant, Patch
+from refmodel.mutants.translation import TRANSLATION_MUTANTS
 from refmodel.mutants.worlds import WITHOUT_SUITE, WORLDS_MUTANTS
 
-MUTANTS: tuple[Mutant, ...] = (*GPT_MUTANTS, *(m for m in WORLDS_MUTANTS if m.name not in WITHOUT_SUITE))
+MUTANTS: tuple[Mutant, ...] = (
+    *GPT_MUTANTS,
+    *(m for m in WORLDS_MUTANTS if m.name not in WITHOUT_SUITE),
+    *TRANSLATION_MUTANTS,
+)
 PENDING: tuple[Mutant, ...] = tuple(m for m in WORLDS_MUTANTS if m.name in WITHOUT_SUITE)
 
 __all__ = ["MUTANTS", "PENDING", "Mutant", "Patch", "apply", "by_name"]

@@ -390,7 +390,6 @@ def test_e0pd() -> None:
     [
         ({"TG0": 1}, "only the 4KB"),
         ({"HA": 1}, "hardware update"),
-        ({"T0SZ": 10}, "TxSZ must be 16 to 48"),
     ],
 )
 def test_what_is_not_modelled_is_refused(fields: dict[str, int], message: str) -> None:
