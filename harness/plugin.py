@@ -30,6 +30,7 @@ _RUN = pytest.StashKey[Run]()
 _CHECK = pytest.StashKey[Check]()
 _SUMMARY = pytest.StashKey[Summary]()
 _DESELECTED = pytest.StashKey[list[pytest.Item]]()
+_FAILED = pytest.StashKey[set[str]]()
 _UNKNOWN = pytest.StashKey[set[str]]()
 _CANNOT_RECORD = 3
 """Exit status when results could not be written: neither "all passed" nor "tests failed"."""
@@ -44,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--target", default="qemu", metavar="TARGET", help=f"what to run against: {KNOWN}")
     group.addoption("--results", type=Path, default=None, metavar="DIR", help="default: results/<time>-<pid>")
     group.addoption("--rule", action="append", default=[], metavar="ID", help="only tests that cite this rule")
+    group.addoption("--stop-when-rules-failed", action="store_true", help="end when every rule of --rule has failed")
     group.addoption("--seed", type=int, default=None, metavar="N", help="seed of all random stimuli (printed)")
     group.addoption("--scale", choices=tuple(_SCALES), default="default", help="how many random stimuli")
     group.addoption("--wire-only", action="store_true", help="no shared memory: everything over the UART")
@@ -211,11 +213,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         if isinstance(error, MisuseError | pytest.skip.Exception | pytest.xfail.Exception):
             pytest.fail(f"INCONCLUSIVE: {problem}", pytrace=False)
         raise
-    _add(run, check.results(problem))
+    results = check.results(problem)
+    _add(run, results)
+    _stop_when_failed(item, {rule for r in results if r.verdict is Verdict.FAIL for rule in r.rules})
     if check.tally.first_case is not None:
         more = f"\n\n{check.tally.failed} observations in all are not permitted" if check.tally.failed > 1 else ""
         pytest.fail(f"FAIL {failure_text(check.tally.first_case, str(run.directory))}{more}", pytrace=False)
-    incomplete = [r for r in check.results(problem) if r.verdict is Verdict.INCONCLUSIVE]
+    incomplete = [r for r in results if r.verdict is Verdict.INCONCLUSIVE]
     if incomplete:
         lines = "\n".join(f"{r.rules[0]}: {r.reason}" for r in incomplete)
         pytest.fail(f"INCONCLUSIVE\n{lines}", pytrace=False)
@@ -228,6 +232,15 @@ def _add(run: Run, results: Sequence[CheckResult]) -> None:
         run.add(results)
     if run.broken:
         _stop(run)
+
+
+def _stop_when_failed(item: pytest.Item, failed: set[str]) -> None:
+    """``--stop-when-rules-failed``: a mutant that every rule has noticed has nothing more to show."""
+    wanted = set(item.config.option.rule)
+    seen = item.config.stash.setdefault(_FAILED, set())
+    seen |= failed
+    if item.config.option.stop_when_rules_failed and wanted and wanted <= seen:
+        item.session.shouldstop = "every rule of --rule has failed"
 
 
 def _stop(run: Run) -> NoReturn:

@@ -1,13 +1,14 @@
-"""The command that runs one test again as it was run: same target, stimuli, transport and images."""
+"""The command that runs one test again as it was run: same target, stimuli, transport and images; and back again."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import images
+from harness.report import Run
 
 _IMAGES = {"qemu": "qemu", "probe": "probe-root"}
 """Option of pytest to the image in ``images/catalogue.toml`` that it replaces."""
@@ -39,3 +40,22 @@ def command(test: str, options: Options, seed: int, environment: Mapping[str, st
             chosen = getattr(options, option) or environment.get(variables[image], "")
             words += [f"--{option}={chosen}"] if chosen else []
     return shlex.join(words)
+
+
+def images_of(run: Run) -> dict[str, str]:
+    """Values of ``--qemu`` and ``--probe`` that a run had, as far as it had them.
+
+    The command of a failing case also names what came from environment variables; without one it is that of the run.
+    """
+    commands = (case.reproduce for check in run.checks for case in check.cases if case.reproduce)
+    words = shlex.split(next(commands, "")) or run.header.command
+    return {option: value for option in _IMAGES for value in _values(words, f"--{option}")}
+
+
+def _values(words: Sequence[str], option: str) -> Iterable[str]:
+    """``--option=VALUE`` and ``--option VALUE``."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word.startswith(f"{option}="):
+            yield word.removeprefix(f"{option}=")
+        elif word == option and following:
+            yield following

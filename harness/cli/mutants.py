@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
+import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from harness.errors import BadInputError, MisuseError
 from harness.report import Verdict, read_run
@@ -22,33 +23,47 @@ from refmodel.mutants import MUTANTS, Mutant
 
 @dataclass(frozen=True)
 class Kill:
-    """What became of a mutant: the failed rules that it breaks, others that failed, and why when nothing was seen."""
+    """What became of a mutant: the failed rules that it breaks, others that failed, and why when nothing was seen.
+
+    ``ran``: whether the suite ran to its end; otherwise nothing is known of a mutant that was not killed.
+    """
 
     mutant: Mutant
     by: tuple[str, ...]
     others: tuple[str, ...]
     problem: str = ""
+    ran: bool = True
 
     @property
     def killed(self) -> bool:
         """Whether a check of one of its rules failed."""
         return bool(self.by)
 
+    @property
+    def unknown(self) -> bool:
+        """Whether nothing was seen because the suite could not run."""
+        return not self.killed and not self.ran
+
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command ``mutants``."""
-    parser = subparsers.add_parser("mutants", help="prove that the checks bite: run the suites against mutants")
+    text = "exit status: 0 all are killed, 1 one survived or a rule has none, 2 a suite could not run, 3 misuse"
+    parser = subparsers.add_parser(
+        "mutants", help="prove that the checks bite: run the suites against mutants", epilog=text
+    )
     parser.add_argument("--subject", default="", metavar="S", help="only mutants of this subject")
     parser.add_argument("--suites", type=Path, default=Path("suites"), metavar="DIR", help="default: suites")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="mutants at a time (default 2)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the suites' random stimuli")
     parser.add_argument("--list", action="store_true", help="only list the mutants and the rules they break")
-    parser.add_argument("--json", action="store_true", help="print JSON: killed, survived, rules_without_mutant")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON: killed, survived, not_run, rules_without_mutant"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry the command out: 0 all killed and every rule has a mutant, 1 otherwise."""
+    """Carry the command out: 0 all killed and every rule has a mutant, 1 not so, 2 a suite could not run."""
     chosen = [mutant for mutant in MUTANTS if args.subject in ("", mutant.subject)]
     if not chosen:
         subjects = ", ".join(sorted({mutant.subject for mutant in MUTANTS}))
@@ -64,43 +79,73 @@ def run(args: argparse.Namespace) -> int:
         return 0
     catalogue = load_catalogue(args.suites / "rules")
     kills = []
-    with ThreadPoolExecutor(args.jobs) as pool:
-        for kill in pool.map(lambda mutant: hunt(mutant, args.suites, args.seed), chosen):
-            kills.append(kill)
-            if not args.json:
-                print(_line(kill), flush=True)
+    for kill in hunt(chosen, args.suites, args.seed, args.jobs):
+        kills.append(kill)
+        if not args.json:
+            print(_line(kill), flush=True)
     breaking = {rule for mutant in MUTANTS for rule in mutant.rules}
     bare = [rule.id for rule in catalogue.rules.values() if not rule.reserved and rule.id not in breaking]
-    survived = [kill.mutant.name for kill in kills if not kill.killed]
+    killed = [kill.mutant.name for kill in kills if kill.killed]
+    unknown = [kill.mutant.name for kill in kills if kill.unknown]
+    survived = [kill.mutant.name for kill in kills if not kill.killed and not kill.unknown]
     if args.json:
-        killed = [kill.mutant.name for kill in kills if kill.killed]
-        print(json.dumps({"killed": killed, "survived": survived, "rules_without_mutant": bare}, indent=2))
+        found = {"killed": killed, "survived": survived, "not_run": unknown, "rules_without_mutant": bare}
+        print(json.dumps(found, indent=2))
     else:
-        print(f"{len(kills) - len(survived)} of {len(kills)} mutants killed")
+        not_run = f", {len(unknown)} not run" if unknown else ""
+        print(f"{len(killed)} of {len(kills)} mutants killed{not_run}")
         print(f"rules without a mutant: {', '.join(bare) or 'none'}")
-    return 1 if survived or bare else 0
+    if survived or bare:
+        return 1
+    return 2 if unknown else 0
 
 
 def _line(kill: Kill) -> str:
-    verdict = "killed by " + ", ".join(kill.by) if kill.killed else "SURVIVED"
+    verdict = "killed by " + ", ".join(kill.by) if kill.killed else "NOT RUN" if kill.unknown else "SURVIVED"
     also = f" (also failing: {', '.join(kill.others)})" if kill.others else ""
     problem = f": {kill.problem}" if kill.problem and not kill.killed else ""
     return f"{kill.mutant.name:42} {verdict}{also}{problem}"
 
 
-def hunt(mutant: Mutant, suites: Path, seed: int) -> Kill:
-    """Run the tests that cite a rule of the mutant against it."""
-    with tempfile.TemporaryDirectory(prefix="realmcheck-mutant-") as scratch:
-        command = [sys.executable, "-m", "pytest", str(suites / mutant.subject), f"--target=mutant:{mutant.name}"]
-        command += [f"--results={scratch}", f"--seed={seed}", "--scale=smoke", "-q", "-p", "no:cacheprovider"]
-        command += [f"--rule={rule}" for rule in mutant.rules]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        try:
-            checks = read_run(Path(scratch)).checks
-        except BadInputError:
-            tail = (done.stderr or done.stdout).strip().splitlines()
-            return Kill(mutant, (), (), f"the suite did not run: {tail[-1] if tail else done.returncode}")
+def hunt(chosen: Sequence[Mutant], suites: Path, seed: int, jobs: int) -> Iterator[Kill]:
+    """Run the tests that cite a rule of each mutant against it, ``jobs`` mutants at a time."""
+    # Imported here: the other commands must not pay for pytest and what it brings.
+    from harness.forked import run_all
+
+    with tempfile.TemporaryDirectory(prefix="realmcheck-mutants-") as scratch:
+        places = [Path(scratch) / mutant.name for mutant in chosen]
+        runs = [
+            (_arguments(mutant, suites, seed, place), place.with_suffix(".out"))
+            for mutant, place in zip(chosen, places, strict=True)
+        ]
+        for mutant, place, status in zip(chosen, places, run_all(runs, jobs), strict=True):
+            yield _kill(mutant, place, status)
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _arguments(mutant: Mutant, suites: Path, seed: int, results: Path) -> list[str]:
+    arguments = [str(suites / mutant.subject), f"--target=mutant:{mutant.name}", f"--results={results}"]
+    arguments += [f"--seed={seed}", "--scale=smoke", "-q", "-p", "no:cacheprovider", "--stop-when-rules-failed"]
+    return arguments + [f"--rule={rule}" for rule in mutant.rules]
+
+
+def _kill(mutant: Mutant, results: Path, status: int) -> Kill:
+    output = results.with_suffix(".out")
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        return Kill(mutant, (), (), "no test cites its rules")
+    try:
+        checks = read_run(results).checks
+    except BadInputError:
+        return Kill(mutant, (), (), f"the suite did not run: {_why(output, status)}", ran=False)
     failed = {rule for check in checks if check.verdict is Verdict.FAIL for rule in check.rules}
     own = tuple(rule for rule in mutant.rules if rule in failed)
-    problem = "" if done.returncode in (0, 1) else f"pytest exit status {done.returncode}"
-    return Kill(mutant, own, tuple(sorted(failed - set(own))), problem)
+    others = tuple(sorted(failed - set(own)))
+    ran = status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    return Kill(mutant, own, others, "" if ran else f"pytest exit status {status}: {_why(output, status)}", ran=ran)
+
+
+def _why(output: Path, status: int) -> str:
+    """The first line of pytest's output that names an error, or its last line."""
+    lines = [line.strip() for line in output.read_text(errors="replace").splitlines() if line.strip()]
+    named = (line for line in lines if line.startswith(("ERROR", "E   ", "error:")))
+    return next(named, lines[-1] if lines else f"exit status {status}")

@@ -8,9 +8,10 @@ import tempfile
 from pathlib import Path
 
 from harness.cli.probe import add_target_options, factory_of, verdict_line
+from harness.reproduce import images_of
 from harness.state import State, read_state
 from harness.state.bundle import run_script, write_bundle
-from harness.state.capture import capture
+from harness.state.capture import capture, named
 from harness.state.replay import Outcome, Player, Replay, player
 from harness.state.shrink import shrink
 from harness.targets.factory import TargetFactory
@@ -31,7 +32,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Carry the command out."""
-    state = read_state(Path(args.case)) if Path(args.case).is_file() else capture(args.case)
+    if Path(args.case).is_file():
+        state = read_state(Path(args.case))
+    else:
+        results, rest = named(args.case)
+        state = capture(results, rest)
+        for option, value in images_of(results).items():
+            setattr(args, option, getattr(args, option) or value)
     factory = factory_of(args)
     with tempfile.TemporaryDirectory(prefix="realmcheck-") as logs, player(factory, state.needs, Path(logs)) as on:
         return _make(args, state, factory, on)

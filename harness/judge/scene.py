@@ -84,3 +84,14 @@ class Invalidate:
 
 
 Item = Stimulus | Under | TableWrite | Invalidate
+
+
+def stimulus_of(item: Item) -> Stimulus | None:
+    """The access among what an item is; None where it is something else."""
+    match item:
+        case Stimulus():
+            return item
+        case Under(stimulus):
+            return stimulus
+        case _:
+            return None

@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
-from harness.errors import MisuseError, TargetError
+from harness.errors import MisuseError, TargetError, TargetLostError
 from harness.judge import cases
 from harness.judge.calibration import calibrate, read_regime, register_entry
 from harness.judge.judging import BatchJudge, Bench, SceneState
-from harness.judge.scene import Invalidate, Item, Scene, TableWrite, Under
+from harness.judge.losses import SOMEWHERE, Loss, report_lost
+from harness.judge.scene import Invalidate, Item, Scene, TableWrite, Under, stimulus_of
 from harness.judge.stimulus import RET, WRITING, Kind, Stimulus
 from harness.judge.tally import Tally
 from harness.judge.world import WorldScene
@@ -21,8 +23,6 @@ from harness.judge.world_judging import WorldJudge
 from harness.probe.address_space import MemoryType, Windows, va_of
 from harness.probe.batch import Batch, EncodedBatch, decode_results, pool_pointer
 from harness.probe.records import Op, Record, RegisterEntry, World
-from harness.report.records import FailingCase
-from harness.report.records import Outcome as ReportOutcome
 from harness.targets.target import Target
 from refmodel.access import PEState
 from refmodel.features import Features
@@ -30,7 +30,6 @@ from refmodel.memory import Memory, MemoryMap, Region, RegionKind
 from refmodel.rules import Rule
 from refmodel.sysregs import GPCCR_EL3
 
-_KILLED = "SIGKILL"
 _CULPRITS = 2
 """So many stimuli of a scene may take the target down before the scene itself is given up."""
 
@@ -106,8 +105,9 @@ class Session:
 
         A target that is lost is power-cycled and asked once more.  A second loss at the same item is a failure of
         AVAILABILITY, and the rest runs without it; when another item goes the same way, it is the scene that takes the
-        target down, and the rest is given up.  A loss that cannot be pinned to an item is raised, and so is one that
-        somebody else caused: no machine sends SIGKILL to itself.
+        target down, and the rest is given up.  Where the target cannot say at which item it was lost, shorter batches
+        find it.  A loss that cannot be pinned to an item is raised, and so is one that somebody else caused: no machine
+        sends SIGKILL to itself.
         """
         remaining = list(items)
         suspect: int | None = None
@@ -119,54 +119,48 @@ class Session:
                 tally.merge(attempt)
                 return
             except TargetError as error:
-                at = error.evidence.record_index
-                # What was recorded of the attempt stays, although nothing of it is counted.
-                tally.batches += attempt.batches
-                self.restart()
+                loss = self._lost(error, attempt, tally)
                 if suspect is None:
-                    suspect = -1 if at is None else at
+                    suspect = loss.at
                     tally.lost.append(f"{error}; power-cycled and asked again")
                     continue
-                if at is None or at != suspect or at >= len(remaining) or _KILLED in error.evidence.exit_status:
+                if suspect == loss.at == SOMEWHERE and isinstance(error, TargetLostError):
+                    loss = self._pin(scene, remaining, loss, tally)
+                elif loss.at != suspect:
                     raise
-                batch = attempt.batches[-1] if attempt.batches else ""
-                self._report_lost(scene, remaining.pop(at), error, tally, batch=batch, index=at)
+                if loss.killed or not 0 <= loss.at < len(remaining):
+                    raise
+                report_lost(scene, remaining.pop(loss.at), loss, tally, self.reproduce)
                 suspect = None
                 culprits += 1
                 if culprits == _CULPRITS and remaining:
                     tally.unjudged.append(f"{len(remaining)} more stimuli of {scene.title!r} were not sent")
                     return
 
-    def _report_lost(
-        self, scene: Scene, item: Item, error: TargetError, tally: Tally, *, batch: str = "", index: int = 0
-    ) -> None:
-        stimulus = _stimulus_of(item)
-        text = scene.describe(stimulus) if stimulus else {"scene": scene.title, "item": repr(item)}
-        evidence = error.evidence
-        last_words = f" ({evidence.last_words[-1]})" if evidence.last_words else ""
-        signature = f"{scene.title}: the target is lost, {evidence.exit_status or 'no answer'}{last_words}"
+    def _lost(self, error: TargetError, attempt: Tally, tally: Tally) -> Loss:
+        """Power-cycle, and say what is known of the loss."""
+        # What was recorded of the attempt stays, although nothing of it is counted.
+        tally.batches += attempt.batches
+        self.restart()
+        at = error.evidence.record_index
+        return Loss(error, SOMEWHERE if at is None else at, attempt.batches[-1] if attempt.batches else "")
 
-        def case(waiver: str) -> FailingCase:
-            return FailingCase(
-                case=scene.title,
-                title=signature,
-                signature=signature,
-                rules=(Rule.AVAILABILITY.value,),
-                stimulus=text,
-                expected=(ReportOutcome(fields={"target": "goes on"}),),
-                observed=ReportOutcome(fields={"target": str(error), "exit": evidence.exit_status}),
-                stage=evidence.stage,
-                console=evidence.tail,
-                reproduce=self.reproduce,
-                batch=batch,
-                index=index,
-                waiver=waiver,
-            )
+    def _pin(self, scene: Scene, items: Sequence[Item], loss: Loss, tally: Tally) -> Loss:
+        """The loss at the last item of the shortest beginning that loses the target.
 
-        tally.stimuli += 1
-        tally.fatal.append(signature)
-        tally.unjudged.append(f"a stimulus of {scene.title!r} takes the target down")
-        tally.fail(Rule.AVAILABILITY, signature, case)
+        Where none is needed, because the scene's registers are enough, it is at the first, as on a target that says.
+        """
+        survives, loses = 0, len(items)
+        while loses - survives > 1:
+            length = (survives + loses) // 2
+            attempt = tally.fork()
+            try:
+                self._run_once(scene, items[:length], attempt)
+                tally.batches += attempt.batches
+                survives = length
+            except TargetLostError as error:
+                loss, loses = self._lost(error, attempt, tally), length
+        return replace(loss, at=loses - 1)
 
     def _run_once(self, scene: Scene, items: Sequence[Item], tally: Tally) -> None:
         state = self._state_of(scene)
@@ -221,7 +215,7 @@ class Session:
         The answer is all that the batch rests on, also what is there from batches before: a stored batch stands for
         itself.
         """
-        stimuli = [s for s in map(_stimulus_of, items) if s is not None]
+        stimuli = [s for s in map(stimulus_of, items) if s is not None]
         self._stay_inside(stimuli)
         writes: list[tuple[int, bytes]] = []
         if set_up:
@@ -293,13 +287,3 @@ def _keep_code(stimuli: Sequence[Stimulus], fetched: Sequence[int]) -> None:
                 f"a {stimulus.kind.title} to {stimulus.pa:#x} overwrites an instruction to be fetched; keep stores and "
                 "fetches of a batch in different 16-byte lanes"
             )
-
-
-def _stimulus_of(item: Item) -> Stimulus | None:
-    match item:
-        case Stimulus():
-            return item
-        case Under(stimulus):
-            return stimulus
-        case _:
-            return None

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.errors import MisuseError
-from harness.judge.world import PlaceContext, Stage1Source
+from harness.judge.world import Stage1Source, TabledContext
 from harness.probe import lower
 from harness.probe.records import RegisterEntry
 from refmodel.bits import Slice
@@ -199,7 +199,7 @@ class BuiltStage1:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuiltContext(PlaceContext):
+class BuiltContext(TabledContext):
     """A PE below EL3 with built tables."""
 
     stage1: BuiltStage1

@@ -6,9 +6,10 @@ model and machine start from the same.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from harness.errors import MisuseError
 from harness.judge.calibration import register_entry
@@ -21,22 +22,8 @@ from refmodel.context import PEContext, Regime
 from refmodel.features import Features
 from refmodel.pas import EL
 from refmodel.registers import Register
-from refmodel.sysregs import (
-    HCR_EL2,
-    SCR_EL3,
-    SCTLR_EL1,
-    SCTLR_EL2,
-    TCR_EL1,
-    TCR_EL2,
-    TCR_EL2_E2H,
-    TTBR0_EL1,
-    TTBR0_EL2,
-    TTBR1_EL1,
-    TTBR1_EL2,
-)
-from refmodel.translation.regimes import EL2Regime, EL10Regime, EL20Regime, Stage1
-
-R = TypeVar("R", bound=Register)
+from refmodel.sysregs import HCR_EL2, SCR_EL3
+from refmodel.translation.regimes import Stage1, stage1_from
 
 
 class Stage1Source(Protocol):
@@ -53,8 +40,8 @@ class Stage1Source(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlaceContext:
-    """A PE in ``state`` at ``el`` (0, 1 or 2) with PSTATE.PAN; a subclass says where stage 1 of its regime comes from.
+class BelowEL3(ABC):
+    """A PE in ``state`` at ``el`` (0, 1 or 2) with PSTATE.PAN and these control registers.
 
     MisuseError for a state or level that no record below EL3 has.
     """
@@ -65,14 +52,17 @@ class PlaceContext:
     hcr: HCR_EL2
     pan: int = 0
 
-    @property
-    def source_of_stage1(self) -> Stage1Source:
-        """Stage 1 of the regime."""
-        raise NotImplementedError
-
     def __post_init__(self) -> None:
         if self.state not in lower.STATES or self.el not in (0, 1, 2):
             raise MisuseError(f"nothing runs at EL{self.el} in {World(self.state).name} state below EL3")
+
+    @abstractmethod
+    def controls(self) -> tuple[Register, ...]:
+        """The registers that control stage 1 of the regime."""
+
+    @abstractmethod
+    def entries(self) -> tuple[RegisterEntry, ...]:
+        """Everything to set below the GPC's own registers, as the probe sets it."""
 
     @property
     def source(self) -> str:
@@ -91,25 +81,38 @@ class PlaceContext:
         return self.pe(Features()).TranslationRegime(EL(self.el))
 
     def registers(self) -> tuple[Register, ...]:
-        """Everything to set below the GPC's own registers."""
-        return (self.hcr, *self.source_of_stage1.registers(self.regime()))
-
-    def entries(self) -> tuple[RegisterEntry, ...]:
-        """The same as the probe sets it, with what the model does not read: memory attributes and SIMD traps."""
-        regime = self.regime()
-        fixed = [*self.source_of_stage1.attributes(regime), RegisterEntry(lower.SCR_EL3, self.scr.value)]
-        fixed += [RegisterEntry(lower.CPTR_EL2, lower.CPTR_E2H)] if self.hcr.E2H else []
-        return (*map(register_entry, self.registers()), *fixed)
+        """What the model reads, but for SCR_EL3."""
+        return (self.hcr, *self.controls())
 
     def regimes(self) -> Mapping[Regime, Stage1]:
         """Stage 1 of the regime, for the model."""
-        regime = self.regime()
-        return {regime: stage1_of(regime, self.registers())}
+        regime, values = self.regime(), {type(register): register.value for register in self.controls()}
+        return {regime: stage1_from(regime, lambda register: values[register])}
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorldContext(PlaceContext):
-    """A PE below EL3 with the fixed tables of ``stage1``."""
+class TabledContext(BelowEL3):
+    """A PE below EL3 with tables that the harness makes."""
+
+    @property
+    @abstractmethod
+    def source_of_stage1(self) -> Stage1Source:
+        """Stage 1 of the regime."""
+
+    def controls(self) -> tuple[Register, ...]:
+        """Those that lead to the tables."""
+        return self.source_of_stage1.registers(self.regime())
+
+    def entries(self) -> tuple[RegisterEntry, ...]:
+        """The registers that the model reads, and what it does not read: memory attributes and SIMD traps."""
+        fixed = [*self.source_of_stage1.attributes(self.regime()), RegisterEntry(lower.SCR_EL3, self.scr.value)]
+        fixed += [RegisterEntry(lower.CPTR_EL2, lower.CPTR_E2H)] if self.hcr.E2H else []
+        return (*map(register_entry, self.registers()), *fixed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldContext(TabledContext):
+    """A PE below EL3 with tables of ``stage1``'s shape."""
 
     stage1: Stage1Tables
 
@@ -118,31 +121,14 @@ class WorldContext(PlaceContext):
         return self.stage1
 
 
-def stage1_of(regime: Regime, registers: Sequence[Register]) -> Stage1:
-    """Stage 1 of a regime below EL3 from the registers among ``registers`` that control it."""
-
-    def of(kind: type[R]) -> R:
-        return next(register for register in registers if isinstance(register, kind))
-
-    match regime:
-        case Regime.Regime_EL2:
-            return EL2Regime(of(TTBR0_EL2), of(TCR_EL2), of(SCTLR_EL2))
-        case Regime.Regime_EL20:
-            return EL20Regime(of(TTBR0_EL2), of(TTBR1_EL2), of(TCR_EL2_E2H), of(SCTLR_EL2))
-        case Regime.Regime_EL10:
-            return EL10Regime(of(TTBR0_EL1), of(TTBR1_EL1), of(TCR_EL1), of(SCTLR_EL1))
-        case Regime.Regime_EL3:
-            raise ValueError("EL3's regime is the probe's")
-
-
 @dataclass(frozen=True, kw_only=True)
 class WorldScene(Scene):
     """A scene whose stimuli are issued below EL3, in ``context``."""
 
-    context: PlaceContext
+    context: BelowEL3
 
     @classmethod
-    def below_el3(cls, scene: Scene, context: PlaceContext) -> WorldScene:
+    def below_el3(cls, scene: Scene, context: TabledContext) -> WorldScene:
         """The same GPT and GPC registers, seen from ``context``."""
         return cls(
             title=scene.title,
@@ -156,9 +142,9 @@ class WorldScene(Scene):
     def below(self, records: Sequence[Record]) -> list[Record]:
         """The records of stimuli moved to the context; the first invalidates what its state may have cached."""
         state, el = self.context.state, self.context.el
-        flags = int(RecordFlag.PAN) if self.context.pan else 0
-        moved = [record._replace(state=state, el=el, flags=flags) for record in records]
-        return [record._replace(flags=flags | int(RecordFlag.TLBI_BEFORE)) for record in moved[:1]] + moved[1:]
+        pan = int(RecordFlag.PAN) if self.context.pan else 0
+        moved = [record._replace(state=state, el=el, flags=record.flags | pan) for record in records]
+        return [record._replace(flags=record.flags | RecordFlag.TLBI_BEFORE) for record in moved[:1]] + moved[1:]
 
     def describe(self, stimulus: Stimulus) -> dict[str, str]:
         """The stimulus with the registers it runs under, for a person."""

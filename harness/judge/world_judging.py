@@ -11,11 +11,11 @@ from harness.errors import MisuseError, TargetProtocolError
 from harness.judge import compare
 from harness.judge.expectation import Expectation, compile_permitted
 from harness.judge.judging import REPORTING, BatchJudge, Bench, SceneState
-from harness.judge.scene import Item
+from harness.judge.scene import Item, Under
 from harness.judge.stimulus import Stimulus
 from harness.judge.tally import Tally
 from harness.judge.world import WorldScene
-from harness.probe.records import Result, Status, World
+from harness.probe.records import RecordFlag, Result, Status, World
 from refmodel.access import FullTranslate, PermittedOutcomes, PEState, access_at
 from refmodel.bits import Slice
 from refmodel.choices import Chooser
@@ -64,10 +64,11 @@ class WorldJudge(BatchJudge):
     def judge(self, items: Sequence[Item], results: Sequence[Result]) -> None:
         """Judge every result; TargetProtocolError when one was not run where it should have been."""
         for index, (item, result) in enumerate(zip(items, results, strict=True)):
-            if not isinstance(item, Stimulus):
+            stimulus = _stimulus(item)
+            if stimulus is None:
                 raise MisuseError(f"{self._scene.title}: a scene below EL3 takes stimuli only, not {item}")
             self._check_source(result, index)
-            self._one(item, result, self._expectation(item), self._gpt, index)
+            self._one(stimulus, result, self._expectation(stimulus), self._gpt, index)
         self._close(len(items), self._known.values())
 
     def _check_source(self, result: Result, index: int) -> None:
@@ -129,6 +130,17 @@ class WorldJudge(BatchJudge):
         return next((rule for rule in own if rule.value.startswith("TRN") and rule not in _DETAILS), None) or (
             deciding_rule(alternative)
         )
+
+
+def _stimulus(item: Item) -> Stimulus | None:
+    """What can be judged here: nothing changes in such a scene, so that an invalidation leaves no trace."""
+    match item:
+        case Stimulus():
+            return item
+        case Under(stimulus, None, None, None, RecordFlag.TLBI_BEFORE):
+            return stimulus
+        case _:
+            return None
 
 
 def deciding_rule(alternative: Alternative) -> Rule:

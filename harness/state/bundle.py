@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from harness.errors import MisuseError
 from harness.judge.cases import failure_text
+from harness.judge.scene import stimulus_of
 from harness.judge.stimulus import RET
+from harness.judge.world import WorldScene
 from harness.probe.records import Op
 from harness.state.elf import allowed, standalone
+from harness.state.items import judgeable
 from harness.state.replay import Outcome, Player, Replay, batch_of
 from harness.state.state import State
 from harness.state.text import state_text
@@ -101,8 +104,9 @@ def _image(player: Player, state: State, seen: Replay, probe: Path) -> bytes:
     windows_l1 = session.target.info.layout.windows_l1
     addresses = [player.va(state, index) for index in range(len(state.records))]
     # Where a record accesses memory that the state does not name, it finds zeros; a fetch finds RET.
-    lanes = [(record.pa, bytes(_LANE)) for record in state.records if record.pa is not None]
-    code = [(record.pa, RET.to_bytes(4, "little")) for record in state.records if record.op is Op.FETCH and record.pa]
+    accessed = list(_accessed(player, state))
+    lanes = [(pa, bytes(_LANE)) for _, pa in accessed]
+    code = [(pa, RET.to_bytes(4, "little")) for op, pa in accessed if op is Op.FETCH]
     writes = [(pa, data) for pa, data in (*lanes, *code) if RAM.holds(pa, len(data)) and not _of_probe(player, pa)]
     return standalone(
         probe,
@@ -112,6 +116,15 @@ def _image(player: Player, state: State, seen: Replay, probe: Path) -> bytes:
         windows=[((pa - windows_l1) // 8, int.from_bytes(data, "little")) for pa, data in session.windows.writes()],
         permitted=allowed(seen.testimony, session) if seen.testimony else [],
     )
+
+
+def _accessed(player: Player, state: State) -> Iterator[tuple[Op, int]]:
+    """Operations and the PAs that they access: the records' own, below EL3 those that the model has for them."""
+    yield from ((record.op, record.pa) for record in state.records if record.pa is not None)
+    given = judgeable(state, player.session)
+    if not isinstance(given, str) and isinstance(given.scene, WorldScene):
+        stimuli = filter(None, map(stimulus_of, given.items))
+        yield from ((stimulus.kind.op, stimulus.pa) for stimulus in stimuli)
 
 
 def _of_probe(player: Player, pa: int) -> bool:

@@ -51,12 +51,16 @@ class _Case:
         return f"{self.batch[:16]}/{self.index}"
 
 
-def capture(name: str) -> State:
-    """The state of a case; MisuseError when the name fits none or several, BadInputError for damaged results."""
+def named(name: str) -> tuple[Run, str]:
+    """The run that a case's name begins with, and the rest of the name; BadInputError for damaged results."""
     directory, _, rest = name.partition(":")
     if Path(name).is_dir():
         directory, rest = name, ""
-    run = read_run(Path(directory))
+    return read_run(Path(directory)), rest
+
+
+def capture(run: Run, rest: str) -> State:
+    """The state of a case; MisuseError when the name fits none or several, BadInputError for damaged results."""
     found = _choose(run, rest)
     raw = BatchStore(run.directory).load(found.batch)
     return _state(run, raw, found, BatchStore(run.directory).path(found.batch))

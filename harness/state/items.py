@@ -3,37 +3,117 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from harness.judge.scene import Invalidate, Item, Scene, TableWrite, Under
 from harness.judge.session import Session
-from harness.judge.stimulus import Kind
+from harness.judge.stimulus import Kind, Stimulus
+from harness.judge.world import WorldScene
 from harness.probe.records import Op, RecordFlag, RegisterEntry, World
+from harness.state.below import Places, context_of
 from harness.state.state import REGISTERS, State, StateRecord, register_name
-from refmodel.sysregs import GPCCR_EL3, GPTBR_EL3
+from refmodel.memory import Memory
+from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3
 
 _KINDS: Final[Mapping[Op, Kind]] = {kind.op: kind for kind in Kind}
-_GPC: Final = frozenset({REGISTERS["GPCCR_EL3"], REGISTERS["GPTBR_EL3"]})
+_GPCCR, _GPTBR, _GPCBW = (REGISTERS[name] for name in ("GPCCR_EL3", "GPTBR_EL3", "GPCBW_EL3"))
+_GPC: Final = frozenset({_GPCCR, _GPTBR, _GPCBW})
 _FLAGS: Final = RecordFlag.TLBI_BEFORE | RecordFlag.TLBI_AFTER_REGS
 _TABLE_WORD: Final = 8
 
 
-def unjudgeable(state: State) -> str:
-    """Why the model cannot judge the state; empty when it can."""
-    if {entry.encoding for entry in state.context} != _GPC:
-        return "the model judges a context of GPCCR_EL3 and GPTBR_EL3, and no other"
+@dataclass(frozen=True)
+class Judgeable:
+    """What the judge is given."""
+
+    scene: Scene
+    items: tuple[Item, ...]
+
+
+def judgeable(state: State, session: Session) -> Judgeable | str:
+    """The scene and items of a state, in the probe's map of this session; or why the model cannot judge the state."""
+    if state.record.op not in _KINDS:
+        return f"record {state.judged} is {state.record.op.name}, which is no access to be judged"
+    values = _values(state.context)
+    if not {_GPCCR, _GPTBR} <= values.keys():
+        return "the model judges a context that sets GPCCR_EL3 and GPTBR_EL3"
+    return _below(state, session) if state.records[0].el != 3 else _at_el3(state, session)
+
+
+def _at_el3(state: State, session: Session) -> Judgeable | str:
+    others = [entry for entry in state.context if entry.encoding not in _GPC]
+    if others:
+        return f"{register_name(others[0].encoding)} in its context is not judged at EL3"
     for index, record in enumerate(state.records):
         why = _problem(record)
         if why:
             return f"record {index}: {why}"
-    if state.record.op not in _KINDS:
-        return f"record {state.judged} is {state.record.op.name}, which is no access to be judged"
-    return ""
+    return Judgeable(_scene_of(state), tuple(_item(record, session) for record in state.records))
+
+
+def _below(state: State, session: Session) -> Judgeable | str:
+    """All records in the state and level of the first one, which invalidates what was cached there before."""
+    first = state.records[0]
+    context = context_of(first, [entry for entry in state.context if entry.encoding not in _GPC])
+    if isinstance(context, str):
+        return context
+    if not first.flags & RecordFlag.TLBI_BEFORE:
+        return "record 0 does not have TLBI_BEFORE, so it is not known what is cached"
+    base = _scene_of(state)
+    scene = WorldScene(
+        title=base.title,
+        gpccr=base.gpccr,
+        gptbr=base.gptbr,
+        tables=base.tables,
+        gpcbw=base.gpcbw,
+        context=context,
+    )
+    memory = Memory(session.memory.map)
+    for pa, data in scene.tables:
+        memory.write(pa, data)
+    places = Places(scene, session.features, session.pe.regime, memory)
+    items: list[Item] = []
+    for index, record in enumerate(state.records):
+        item = _problem_below(record, first) or _item_below(record, places)
+        if isinstance(item, str):
+            return f"record {index}: {item}"
+        items.append(item)
+    return Judgeable(scene, tuple(items))
+
+
+def _problem_below(record: StateRecord, first: StateRecord) -> str:
+    if (record.state, record.el, record.pe) != (first.state, first.el, 0):
+        return (
+            f"the model judges PE 0 at EL{first.el} in {first.state.name} with the records before, "
+            f"not PE {record.pe} at EL{record.el} in {record.state.name}"
+        )
+    if record.op not in _KINDS:
+        return f"operation {record.op.name} is not judged"
+    if (record.flags ^ first.flags) & RecordFlag.PAN:
+        return "the model judges records that have one PSTATE.PAN"
+    others = record.flags & ~(RecordFlag.TLBI_BEFORE | RecordFlag.PAN)
+    if others:
+        return f"flags {others!r} are not judged"
+    return f"{register_name(record.registers[0].encoding)} in its list is not judged" if record.registers else ""
+
+
+def _item_below(record: StateRecord, places: Places) -> Item | str:
+    kind = _KINDS[record.op]
+    place = places.of(record.va, kind)
+    if isinstance(place, str):
+        return place
+    stimulus = Stimulus(kind, record.va, *place, record.size_log2, record.value0, record.value1)
+    flags = record.flags & ~RecordFlag.PAN
+    return Under(stimulus, flags=flags) if flags else stimulus
 
 
 def _problem(record: StateRecord) -> str:
     if (record.state, record.el, record.pe) != (World.ROOT, 3, 0):
-        return f"the model judges PE 0 at EL3, not PE {record.pe} at EL{record.el} in {record.state.name}"
+        return (
+            "the model judges PE 0 at EL3 with the records before, "
+            f"not PE {record.pe} at EL{record.el} in {record.state.name}"
+        )
     if record.op in _KINDS:
         if record.pa is None:
             return f"virtual address {record.va:#x} is not one of the probe's map"
@@ -47,26 +127,21 @@ def _problem(record: StateRecord) -> str:
     return "" if write and record.pas is World.ROOT else f"operation {record.op.name} is not judged"
 
 
-def scene_of(state: State) -> Scene:
-    """The scene of a state that can be judged."""
+def _scene_of(state: State) -> Scene:
     values = _values(state.context)
     return Scene(
         title=state.title,
-        gpccr=GPCCR_EL3(values[REGISTERS["GPCCR_EL3"]]),
-        gptbr=GPTBR_EL3(values[REGISTERS["GPTBR_EL3"]]),
+        gpccr=GPCCR_EL3(values[_GPCCR]),
+        gptbr=GPTBR_EL3(values[_GPTBR]),
+        gpcbw=GPCBW_EL3(values[_GPCBW]) if _GPCBW in values else None,
         tables=tuple((block.pa, block.data) for block in state.memory),
     )
-
-
-def items_of(state: State, session: Session) -> list[Item]:
-    """The items of a state that can be judged, in the probe's map of this session."""
-    return [_item(record, session) for record in state.records]
 
 
 def _item(record: StateRecord, session: Session) -> Item:
     if record.op is Op.TLBI_PAALL:
         return Invalidate()
-    assert record.pa is not None  # unjudgeable() has said so
+    assert record.pa is not None  # _problem() has said so
     if record.op is Op.MEM_WRITE:
         return TableWrite(record.pa, int.from_bytes(record.data, "little"))
     stimulus = session.stimulus(
@@ -81,11 +156,11 @@ def _item(record: StateRecord, session: Session) -> Item:
     if not record.registers and not record.flags:
         return stimulus
     values = _values(record.registers)
-    gpccr, gptbr = values.get(REGISTERS["GPCCR_EL3"]), values.get(REGISTERS["GPTBR_EL3"])
     return Under(
         stimulus,
-        gpccr=None if gpccr is None else GPCCR_EL3(gpccr),
-        gptbr=None if gptbr is None else GPTBR_EL3(gptbr),
+        gpccr=GPCCR_EL3(values[_GPCCR]) if _GPCCR in values else None,
+        gptbr=GPTBR_EL3(values[_GPTBR]) if _GPTBR in values else None,
+        gpcbw=GPCBW_EL3(values[_GPCBW]) if _GPCBW in values else None,
         flags=record.flags,
     )
 

@@ -17,7 +17,7 @@ from harness.probe.batch import Batch, decode_results, pool_pointer
 from harness.probe.records import RESULT, Op, RegisterEntry, Result, Status
 from harness.report.records import FailingCase
 from harness.report.records import Outcome as ReportOutcome
-from harness.state.items import items_of, scene_of, unjudgeable
+from harness.state.items import judgeable
 from harness.state.state import Needs, State, StateRecord, lay_out
 from harness.state.text import register_words
 from harness.state.witness import Testimony, testify
@@ -109,10 +109,10 @@ class Player:
         nothing about the state.
         """
         self._check(state)
-        why = unjudgeable(state)
-        if why:
-            return self._unjudged(state, why)
-        scene, items = scene_of(state), items_of(state, self.session)
+        given = judgeable(state, self.session)
+        if isinstance(given, str):
+            return self._unjudged(state, given)
+        scene, items = given.scene, given.items
         known = {rule.value: rule for rule in Rule}
         watch = _Watch(cited=tuple(known[r] for r in state.origin.rules if r in known), wanted=state.judged)
         self._results = b""

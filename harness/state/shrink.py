@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from harness.errors import TargetError
+from harness.probe.records import RecordFlag
 from harness.state.replay import Player, Replay
-from harness.state.state import State, merged
+from harness.state.state import State, StateRecord, merged
 from refmodel.outcomes import ExceptionTaken, Outcome
 
 TRIALS: Final = 60
@@ -44,7 +46,10 @@ class _Shrinker:
         if self._left <= 0:
             return False
         self._left -= 1
-        seen = self._player.play(smaller)
+        try:
+            seen = self._player.play(smaller)
+        except TargetError:
+            return False  # too little is left for the record to be issued
         if not seen.same_as(self.seen) or _permitted(seen) != _permitted(self.seen):
             return False
         self.state, self.seen = smaller, seen
@@ -64,7 +69,7 @@ class _Shrinker:
         end = self.state.judged
         while end > 0 and self._left > 0:
             start = max(0, end - size)
-            records = self.state.records[:start] + self.state.records[end:]
+            records = _led(self.state.records[:start] + self.state.records[end:])
             self._try(replace(self.state, records=records, judged=self.state.judged - (end - start)))
             end = start
 
@@ -82,6 +87,12 @@ class _Shrinker:
                     kept.append((start, block.data[start - block.pa : end - block.pa]))
         code = [(b.pa, b.data) for b in self.state.memory if b.pa % 8 or len(b.data) % 8]
         self._try(replace(self.state, memory=merged([*code, *kept])))
+
+
+def _led(records: tuple[StateRecord, ...]) -> tuple[StateRecord, ...]:
+    """The records with the invalidation that the first one below EL3 begins with."""
+    first = records[0]
+    return records if first.el == 3 else (replace(first, flags=first.flags | RecordFlag.TLBI_BEFORE), *records[1:])
 
 
 def _permitted(replay: Replay) -> frozenset[Outcome]:

@@ -39,13 +39,14 @@ FEATURES: Final[Mapping[str, str]] = {
 
 
 def _register_names() -> dict[str, int]:
-    """Names of system registers to 16-bit encodings: those that the model knows; the first of two with one encoding."""
+    """Names of system registers to 16-bit encodings, those that the model knows.
+
+    TCR_EL2 has one layout with HCR_EL2.E2H and one without, and one name.
+    """
     found: dict[str, int] = {}
     for name, value in vars(refmodel.sysregs).items():
         if isinstance(value, type) and issubclass(value, Register) and value.encoding is not None:
-            encoding = sysreg_encoding(*value.encoding)
-            if encoding not in found.values():
-                found[name] = encoding
+            found[name.removesuffix("_E2H")] = sysreg_encoding(*value.encoding)
     return found
 
 

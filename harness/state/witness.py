@@ -14,12 +14,16 @@ from harness.judge import cases
 from harness.judge.calibration import read_regime
 from harness.judge.expectation import Expectation
 from harness.judge.judging import BatchJudge, Bench, SceneState
-from harness.judge.scene import Item, Scene
+from harness.judge.scene import Item, Scene, stimulus_of
 from harness.judge.session import Session
-from harness.judge.stimulus import Stimulus
+from harness.judge.stimulus import Kind, Stimulus
 from harness.judge.tally import Tally
+from harness.judge.world import WorldScene
+from harness.judge.world_judging import WorldJudge
+from harness.probe.lower import LowerPages
 from harness.probe.records import RESULT, RESULT_SIZE, Result, Status
-from refmodel.access import PermittedOutcomes, PEState
+from harness.state.below import Places
+from refmodel.access import PEState
 from refmodel.gpt.cache import PossibleGPT
 from refmodel.gpt.types import GPCF
 from refmodel.memory import Memory, MemoryMap
@@ -70,23 +74,20 @@ class Testimony:
 class _Witness(BatchJudge):
     """A judge that stops at one record and keeps what is permitted there."""
 
-    def __init__(self, bench: Bench, state: SceneState, wanted: int) -> None:
-        super().__init__(bench, state, Tally())
-        self._wanted = wanted
-        self.found: tuple[Stimulus, tuple[Alternative, ...], tuple[str, ...], bytes] | None = None
+    wanted = 0
+    found: tuple[Stimulus, tuple[Alternative, ...], tuple[str, ...], bytes] | None = None
 
     def _one(self, stimulus: Stimulus, result: Result, expectation: Expectation, gpt: PossibleGPT, index: int) -> None:
-        if index != self._wanted:
+        if index != self.wanted:
             super()._one(stimulus, result, expectation, gpt, index)
             return
-        pe = self._bench.pe
-        permitted = PermittedOutcomes(pe, gpt, stimulus.va, stimulus.kind.access, trace=True)
-        self.found = (
-            stimulus,
-            permitted.alternatives,
-            tuple(map(str, permitted.steps)),
-            pe.memory.read(stimulus.pa, 16),
-        )
+        permitted = self._permitted(stimulus, gpt, trace=True)
+        before = self._bench.pe.memory.read(stimulus.pa, 16)
+        self.found = (stimulus, permitted.alternatives, tuple(map(str, permitted.steps)), before)
+
+
+class _WorldWitness(_Witness, WorldJudge):
+    """The same below EL3."""
 
 
 def testify(
@@ -114,7 +115,10 @@ def testify(
     memory.words.clear()
     if probe:
         _probe_checks(session, state)
-    witness = _Witness(bench, state, judged)
+        if isinstance(scene, WorldScene):
+            _below(session, state, scene, items)
+    witness = (_WorldWitness if isinstance(scene, WorldScene) else _Witness)(bench, state, Tally())
+    witness.wanted = judged
     witness.judge(items[: judged + 1], [_result(results, index) for index in range(judged + 1)])
     assert witness.found is not None  # the judged item is an access
     stimulus, alternatives, walk, before = witness.found
@@ -143,3 +147,14 @@ def _probe_checks(session: Session, state: SceneState) -> None:
     for base, end in (*own, (0, _GB)):
         for pa in range(base, end, _STEP):
             state.gpt.checked(FullAddress(PASpace.PAS_Root, pa))
+
+
+def _below(session: Session, state: SceneState, scene: WorldScene, items: Sequence[Item]) -> None:
+    """Walk to the probe's pages below EL3 as its own fetches do, and to where the stimuli lead whatever denies them."""
+    of = (scene, session.features, session.pe.regime, state.gpt.memory)
+    checked, places = Places(*of, state.gpt), Places(*of)
+    for page in LowerPages(session.target.info.layout.lower).of(scene.context.state):
+        state.gpt.checked(FullAddress(PASpace(scene.context.state), page.base))
+        checked.of(page.base, Kind.FETCH)
+    for stimulus in filter(None, map(stimulus_of, items)):
+        places.of(stimulus.va, stimulus.kind)

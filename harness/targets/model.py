@@ -20,6 +20,7 @@ from harness.probe.records import Result
 from harness.targets.model_machine import LAYOUT
 from harness.targets.model_server import ANSWER, INDEX, REQUEST
 from harness.targets.target import TargetInfo, TargetOptions, log_directory
+from refmodel.bits import Slice
 
 _LAST_BREATH = 5.0  # seconds from a closed pipe to the end of the child
 
@@ -73,7 +74,13 @@ class ModelTarget:
             self_test=True,
             layout=LAYOUT,
             id_registers=registers,
-            features={"rme": 3, "sel2": True, "lse": True, "pamax": 52, "l0gptsz": self._options.l0gptsz},
+            features={
+                "rme": Slice(registers["ID_AA64PFR0_EL1"], 55, 52),
+                "sel2": True,
+                "lse": True,
+                "pamax": 52,
+                "l0gptsz": self._options.l0gptsz,
+            },
             command=tuple(command),
         )
 

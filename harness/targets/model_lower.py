@@ -13,7 +13,7 @@ from harness.probe.lower import SCR_BASE, STATES
 from harness.probe.records import Record, RecordFlag, sysreg_encoding
 from refmodel.access import FullTranslate, PEState, access_at
 from refmodel.choices import Chooser
-from refmodel.context import PEContext, Regime
+from refmodel.context import PEContext
 from refmodel.features import Features
 from refmodel.gpt.cache import PossibleGPT
 from refmodel.memory import Memory
@@ -27,17 +27,15 @@ from refmodel.sysregs import (
     SCTLR_EL2,
     TCR_EL1,
     TCR_EL2,
-    TCR_EL2_E2H,
     TTBR0_EL1,
     TTBR0_EL2,
     TTBR1_EL1,
     TTBR1_EL2,
 )
 from refmodel.translation.el3 import EL3Regime
-from refmodel.translation.regimes import EL2Regime, EL10Regime, EL20Regime, Stage1
+from refmodel.translation.regimes import stage1_from
 
 _RW: Final = 1 << 31
-_WALKS_OFF: Final = TCR_EL1.of(EPD0=1, EPD1=1).value
 
 
 def encoding(register: type[Register]) -> int:
@@ -74,22 +72,8 @@ def pe_state(
     pan = int(bool(record.flags & RecordFlag.PAN))
     context = PEContext(el=EL(record.el), sp=int(record.el > 0), masked=0, pan=pan, scr=scr, hcr=hcr, features=features)
     in_use = context.TranslationRegime(context.el)
-    return PEState(regime, memory, context, {in_use: _stage1(in_use, registers)})
-
-
-def _stage1(regime: Regime, registers: Mapping[int, int]) -> Stage1:
-    def value(register: type[Register]) -> int:
-        return registers[encoding(register)]
-
-    if regime is Regime.Regime_EL2:
-        return EL2Regime(TTBR0_EL2(value(TTBR0_EL2)), TCR_EL2(value(TCR_EL2)), SCTLR_EL2(value(SCTLR_EL2)))
-    if regime is Regime.Regime_EL20:
-        sctlr, ttbrs = SCTLR_EL2(value(SCTLR_EL2)), (TTBR0_EL2(value(TTBR0_EL2)), TTBR1_EL2(value(TTBR1_EL2)))
-        return EL20Regime(*ttbrs, TCR_EL2_E2H(value(TCR_EL2) if sctlr.M else _WALKS_OFF), sctlr)
-    control = SCTLR_EL1(value(SCTLR_EL1))
-    # With stage 1 off TCR_EL1 is not read; its reset value has no granule for the upper range.
-    tcr = TCR_EL1(value(TCR_EL1) if control.M else _WALKS_OFF)
-    return EL10Regime(TTBR0_EL1(value(TTBR0_EL1)), TTBR1_EL1(value(TTBR1_EL1)), tcr, control)
+    stage1 = stage1_from(in_use, lambda register: registers[encoding(register)])
+    return PEState(regime, memory, context, {in_use: stage1})
 
 
 def key_of(record: Record) -> tuple[int, int, int]:

@@ -54,6 +54,9 @@ LAYOUT: Final = Layout(
 )
 """The same memory plan as QEMU's ``virt`` machine with 5 GB."""
 
+RME = 3
+"""ID_AA64PFR0_EL1.RME: the base, GPC2 and GPC3.  Mutants of what holds without a feature have less."""
+
 _L0GPTSZ = {30: 0b0000, 34: 0b0100, 36: 0b0110, 39: 0b1001}
 
 
@@ -65,7 +68,7 @@ class Machine:
     """A PE with the probe's address space at EL3, GPC disabled at power-on."""
 
     def __init__(self, *, l0gptsz: int = 30) -> None:
-        self.features = Features(rme=3, pamax=52, sel2=True, lse=True, ras=True, lpa2=True)
+        self.features = Features(rme=RME, pamax=52, sel2=True, lse=True, ras=True, lpa2=True)
         ram = (*LAYOUT.probe, LAYOUT.tables, *LAYOUT.test)
         self.memory = Memory(MemoryMap(tuple(Region(w.base, w.size, RegionKind.RAM) for w in ram)))
         tcr = TCR_EL3.of(DS=1, PS=6, T0SZ=16, SH0=3, ORGN0=1, IRGN0=1)

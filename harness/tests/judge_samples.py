@@ -22,7 +22,10 @@ Falsify = Callable[[Record, Result], Result]
 
 
 class FalsifiedTarget(ModelTarget):
-    """The model with ``falsify`` applied to every result; ``lose`` says which records are fatal."""
+    """The model with ``falsify`` applied to every result; ``lose`` says which records are fatal.
+
+    ``says_where``: whether a loss tells the record.
+    """
 
     def __init__(self, log_directory: Path) -> None:
         super().__init__(log_directory=log_directory)
@@ -30,6 +33,7 @@ class FalsifiedTarget(ModelTarget):
         self.lose: Callable[[Record], bool] = lambda record: False
         self.last_words: tuple[str, ...] = ("machine: assertion failed",)
         self.exit_status = "aborted"
+        self.says_where = True
         self.batches = 0
         self.power_ons = 0
 
@@ -44,7 +48,8 @@ class FalsifiedTarget(ModelTarget):
         records = list(records_of(encoded.image))
         for index, record in enumerate(records):
             if self.lose(record):
-                evidence = TargetEvidence(record_index=index, exit_status=self.exit_status, last_words=self.last_words)
+                where = index if self.says_where else None
+                evidence = TargetEvidence(record_index=where, exit_status=self.exit_status, last_words=self.last_words)
                 raise TargetLostError("the machine is gone", evidence)
         results = decode_results(super().run_encoded(encoded), encoded.count)
         return b"".join(RESULT.pack(*self.falsify(a, b)) for a, b in zip(records, results, strict=True))

@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 
 from harness.check import Check
-from harness.errors import MisuseError, TargetLostError, TargetProtocolError
+from harness.errors import MisuseError, TargetEvidence, TargetLostError, TargetProtocolError
 from harness.judge.scene import Invalidate, Scene, TableWrite, Under
 from harness.judge.session import Session
 from harness.judge.stimulus import Kind, Stimulus
 from harness.judge.tally import Tally
+from harness.probe.batch import EncodedBatch, decode_header
 from harness.probe.records import Op, Record, RecordFlag, Result, Status, World
 from harness.report import Verdict
 from harness.tests.judge_samples import LOW, FalsifiedTarget, builder, scene
@@ -307,6 +308,25 @@ def test_other_last_words_are_another_loss(session: Session, machine: FalsifiedT
     assert tally.rule(Rule.AVAILABILITY).failed == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("qemu: target/arm/tcg/tlb_helper.c:156: report: failed", "qemu: target/arm/tcg/tlb_helper.c: report: failed"),
+        ("qemu: ./include/qemu/bitops.h:574: extract64: failed", "qemu: ./include/qemu/bitops.h: extract64: failed"),
+        ("machine: code:12: failed", "machine: code:12: failed"),
+    ],
+)
+def test_a_signature_has_no_line_of_the_machines_source(
+    words: str, shown: str, session: Session, machine: FalsifiedTarget
+) -> None:
+    """Lines move from release to release; a waiver of an assertion is for its whole version range."""
+    machine.last_words = (words,)
+    machine.lose = lambda record: record.op == Op.LOAD and record.address == session.windows.va(ANY, World.ROOT)
+    tally = judged(session, session.stimulus(Kind.LOAD, ANY, World.ROOT))
+    machine.last_words = ("machine: assertion failed",)
+    assert failures(tally) == {Rule.AVAILABILITY: [f"sample: the target is lost, aborted ({shown})"]}
+
+
 def test_a_scene_that_loses_the_target_with_every_stimulus_is_given_up(
     session: Session, machine: FalsifiedTarget
 ) -> None:
@@ -318,6 +338,50 @@ def test_a_scene_that_loses_the_target_with_every_stimulus_is_given_up(
     assert tally.rule(Rule.AVAILABILITY).failed == 2
     assert "48 more stimuli of 'sample' were not sent" in tally.unjudged
     assert machine.batches - batches < 30
+
+
+@pytest.mark.parametrize("place", [0, 1, 6, 11])
+def test_a_loss_that_does_not_say_where_is_pinned_by_shorter_batches(
+    place: int, session: Session, machine: FalsifiedTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stimuli = [session.stimulus(Kind.LOAD, ANY + 16 * n, World.ROOT) for n in range(12)]
+    monkeypatch.setattr(machine, "says_where", False)
+    monkeypatch.setattr(machine, "lose", lambda record: record.address == stimuli[place].va)
+    tally = judged(session, *stimuli)
+    assert failures(tally) == {Rule.AVAILABILITY: ["sample: the target is lost, aborted (machine: assertion failed)"]}
+    assert tally.rule(Rule.GPI_ANY).judged == 11
+    (case,) = tally.rule(Rule.AVAILABILITY).cases
+    assert case.index == place and f"{stimuli[place].pa:#x}" in case.stimulus["address"]
+
+
+def test_a_scene_that_loses_the_target_whatever_is_sent_is_given_up(
+    session: Session, machine: FalsifiedTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scene's own registers, say."""
+    stimuli = [session.stimulus(Kind.LOAD, ANY + 16 * n, World.ROOT) for n in range(4)]
+    original = machine.run_encoded
+
+    def run_encoded(encoded: EncodedBatch) -> bytes:
+        header = decode_header(encoded.image)
+        if header.context_count and header.record_count <= len(stimuli):
+            raise TargetLostError("the machine is gone", TargetEvidence(exit_status="aborted"))
+        return original(encoded)
+
+    monkeypatch.setattr(machine, "run_encoded", run_encoded)
+    tally = judged(session, *stimuli)
+    assert tally.rule(Rule.AVAILABILITY).signatures == {"sample: the target is lost, aborted": 2}
+    assert "2 more stimuli of 'sample' were not sent" in tally.unjudged
+
+
+def test_a_batch_that_cannot_be_judged_is_no_loss(
+    session: Session, machine: FalsifiedTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "falsify", lambda record, result: result._replace(status=Status.REFUSED))
+    monkeypatch.setattr(session, "restart", lambda: None)
+    batches = machine.batches
+    with pytest.raises(TargetProtocolError, match="status 3, not DONE"):
+        judged(session, *(session.stimulus(Kind.LOAD, ANY + 16 * n, World.ROOT) for n in range(4)))
+    assert machine.batches - batches == 2
 
 
 def test_a_scene_is_kept_from_batch_to_batch_and_judged_the_same(session: Session, machine: FalsifiedTarget) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from harness.errors import MisuseError
 from harness.judge.tables import AF, EL0, READ_ONLY_TABLE, BuiltStage1, Controls, TableBuilder
-from harness.judge.world import stage1_of
 from refmodel.access import FullTranslate, PEState, access_at
 from refmodel.choices import Chooser
 from refmodel.context import Regime
@@ -16,6 +15,7 @@ from refmodel.pas import EL, FullAddress, PASpace, SecurityState
 from refmodel.sysregs import TCR_EL3, TTBR0_EL3
 from refmodel.tests.worlds import context, gpt_of, ram
 from refmodel.translation.el3 import EL3Regime
+from refmodel.translation.regimes import stage1_from
 
 BASE, PAGES, LEAF = 0x5000_0000, 0x4040_0000, 0x8000_0000
 
@@ -25,10 +25,9 @@ def translate(made: TableBuilder, controls: Controls, va: int, kind: str = "load
     for pa, data in made.writes():
         memory.write(pa, data)
     pe = context(EL.EL1, SecurityState.SS_NonSecure)
-    stage1 = stage1_of(
-        Regime.Regime_EL10,
-        BuiltStage1(tables=(), roots=made.roots, controls=controls).registers(Regime.Regime_EL10),
-    )
+    registers = BuiltStage1(tables=(), roots=made.roots, controls=controls).registers(Regime.Regime_EL10)
+    values = {type(register): register.value for register in registers}
+    stage1 = stage1_from(Regime.Regime_EL10, lambda register: values[register])
     state = PEState(EL3Regime(TTBR0_EL3(), TCR_EL3.of(T0SZ=16)), memory, pe, {Regime.Regime_EL10: stage1})
     accdesc = access_at(kind, pe)
     fault, address = FullTranslate(state, gpt_of(memory, {}), va, accdesc, Chooser(), unobserved)

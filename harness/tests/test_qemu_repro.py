@@ -27,8 +27,16 @@ FINDINGS = (
     "test_reserved_gpi_of_a_neighbour",
     "test_single_level_0_entry",
     "test_gptbr_above_pps_on_walk",
+    "test_deep_table_fetch",
+    "test_gpcsc_level_on_walk_from_below",
+    "test_external_abort_route[SCR_EL3.EA]",
+    "test_external_abort_route[HCR_EL2.TEA]",
+    "test_gpt_external_abort_vector",
+    "test_protected_size_of_46_bits",
+    "test_bypass_window_of_16_gb",
+    "test_reserved_bypass_size",
 )
-ABORTS = FINDINGS[-2:]
+ABORTS = ("test_single_level_0_entry", "test_gptbr_above_pps_on_walk", "test_deep_table_fetch")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +84,7 @@ def test_each_finding_is_reproduced(
     state = read_state(tmp_path / "out/case.state")
     assert len(state.records) == 1 and state.origin.lost is (test in ABORTS)
     expected = (tmp_path / "out/expected.txt").read_text()
-    assert "permitted\n  taken to = EL3" in expected and "qemu-system-aarch64 -M virt" in expected
+    assert "permitted\n  " in expected and "qemu-system-aarch64 -M virt" in expected
     assert cli.main(["probe", "run", str(tmp_path / "out/case.state")]) == 1
     assert cli.main(["probe", "run", str(tmp_path / "out/case.state"), "--target=model"]) == 0
 
@@ -150,8 +158,8 @@ def test_a_state_that_takes_the_probe_down_cannot_be_told(
     assert said in script(tmp_path / "out", qemu_argv, TIMEOUT="3").stdout
 
 
-def test_records_below_el3_and_of_other_pes_run_alone(tmp_path: Path, qemu_argv: tuple[str, ...]) -> None:
-    """The model does not judge them yet: they are run and shown."""
+def test_records_of_other_pes_run_alone(tmp_path: Path, qemu_argv: tuple[str, ...]) -> None:
+    """The model does not judge them: they are run and shown."""
     record = StateRecord(op=Op.LOAD, va=LOW, state=World.REALM, el=2, pe=1)
     path = tmp_path / "a.state"
     path.write_text(state_text(state(record, entry=OPEN, needs=Needs(pes=2))))

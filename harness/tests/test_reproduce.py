@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pytest
 
 from harness import reproduce
+from harness.report import Verdict, read_run
+from harness.tests.report_samples import case, check, header, write_run
 
 TEST = "suites/gpt/test_gpi.py::test_matrix[block-PGS_4KB]"
 
@@ -42,3 +45,26 @@ def test_images_of_the_environment_are_named_by_options() -> None:
 
 def test_a_self_test_has_no_images() -> None:
     assert command({"REALMCHECK_QEMU": "qemu10"}, target="model", qemu="mine") == command(target="model")
+
+
+@pytest.mark.parametrize(
+    ("command", "reproduced", "found"),
+    [
+        (("pytest", "suites/", "--qemu", "qemu10"), "", {"qemu": "qemu10"}),
+        (("pytest", "--probe=own.elf", "suites/"), "", {"probe": "own.elf"}),
+        (
+            ("pytest", "suites/"),
+            "pytest x --target=qemu '--qemu=/my qemu' --probe=own.elf",
+            {"qemu": "/my qemu", "probe": "own.elf"},
+        ),
+        (("pytest", "suites/"), "", {}),
+        (("pytest", "suites/", "--qemu"), "", {}),
+    ],
+    ids=["two-words", "one-word", "environment", "default", "nothing-follows"],
+)
+def test_the_images_of_a_run_are_read_back(
+    command: tuple[str, ...], reproduced: str, found: dict[str, str], tmp_path: Path
+) -> None:
+    cases = (case(reproduce=reproduced),) if reproduced else ()
+    write_run(tmp_path / "run", check(Verdict.FAIL, cases=cases), head=header(command=command), status=1)
+    assert reproduce.images_of(read_run(tmp_path / "run")) == found

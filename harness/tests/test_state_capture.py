@@ -19,7 +19,7 @@ from harness.report import BatchStore, TargetRecord
 from harness.report.records import FailingCase
 from harness.report.records import Outcome as ReportOutcome
 from harness.report.verdicts import Verdict
-from harness.state.capture import capture
+from harness.state.capture import capture, named
 from harness.state.replay import Outcome, Player
 from harness.tests.judge_samples import LOW, RESERVED_GPI, FalsifiedTarget, builder
 from harness.tests.report_samples import check, header, write_run
@@ -76,7 +76,7 @@ def _write(directory: Path, target: FalsifiedTarget, cases: tuple[FailingCase, .
 
 
 def test_the_records_are_what_was_sent(run: Path) -> None:
-    state = capture(f"{run}:{_batch(run)}/4")
+    state = capture(*named(f"{run}:{_batch(run)}/4"))
     ops = [record.op for record in state.records]
     assert ops == [Op.FETCH, Op.MEM_WRITE, Op.TLBI_PAALL, Op.STORE, Op.LOAD] and state.judged == 4
     write, under, far = state.records[1], state.records[3], state.records[4]
@@ -88,11 +88,11 @@ def test_the_records_are_what_was_sent(run: Path) -> None:
 
 
 def test_what_comes_later_is_left_out(run: Path) -> None:
-    assert len(capture(f"{run}:{_batch(run)}/3").records) == 4
+    assert len(capture(*named(f"{run}:{_batch(run)}/3")).records) == 4
 
 
 def test_a_state_from_a_result_shows_the_same_again(run: Path, target: FalsifiedTarget) -> None:
-    state = capture(f"{run}:{_batch(run)}/3")
+    state = capture(*named(f"{run}:{_batch(run)}/3"))
     seen = Player(target).play(state)
     assert seen.outcome is Outcome.DEVIATES and seen.case.signature == state.origin.signature
     assert seen.case.rules == state.origin.rules == ("GPC-043",) and state.origin.test == TEST
@@ -105,7 +105,7 @@ def _batch(run: Path) -> str:
 
 
 def test_a_test_with_one_case_needs_no_more(run: Path) -> None:
-    assert capture(f"{run}:{TEST}") == capture(str(run)) == capture(f"{run}:{_batch(run)}/3")
+    assert capture(*named(f"{run}:{TEST}")) == capture(*named(str(run))) == capture(*named(f"{run}:{_batch(run)}/3"))
 
 
 @pytest.mark.parametrize(
@@ -118,11 +118,11 @@ def test_a_test_with_one_case_needs_no_more(run: Path) -> None:
 )
 def test_what_is_not_there_is_refused(run: Path, rest: str, message: str) -> None:
     with pytest.raises(MisuseError, match=message):
-        capture(str(run) + rest.format(batch=_batch(run)))
+        capture(*named(str(run) + rest.format(batch=_batch(run))))
 
 
 def test_several_cases_are_listed(run: Path, target: FalsifiedTarget) -> None:
-    first = capture(str(run)).origin
+    first = capture(*named(str(run))).origin
     cases = tuple(
         FailingCase(
             case="c", title="t", signature="s", rules=("GPC-043",), stimulus={}, expected=(), batch=first.batch,
@@ -132,13 +132,13 @@ def test_several_cases_are_listed(run: Path, target: FalsifiedTarget) -> None:
     )  # fmt: skip
     other = _write(run.parent / "other", target, cases)
     with pytest.raises(MisuseError, match=rf"2 cases; choose one as .*: {first.batch[:16]}/0 \(suites/gpt/test_a"):
-        capture(str(other))
+        capture(*named(str(other)))
 
 
 def test_a_batch_of_an_earlier_release_is_refused(run: Path) -> None:
     name = BatchStore(run).store(*_raw(run), {"scene": "old"})
     with pytest.raises(BadInputError, match=r"its meta data has no windows_l1; run the check again"):
-        capture(f"{run}:{name[:16]}/0")
+        capture(*named(f"{run}:{name[:16]}/0"))
 
 
 def _raw(run: Path) -> tuple[bytes, bytes, Sequence[tuple[int, bytes]]]:

@@ -68,14 +68,15 @@ def test_a_target_that_is_lost_twice_deviates(player: Player, target: FalsifiedT
 @pytest.mark.parametrize(
     ("made", "why"),
     [
-        (state(replace(LOAD, state=World.REALM, el=1, pa=None, va=16)), "not PE 0 at EL1 in REALM"),
+        (state(LOAD, replace(LOAD, state=World.REALM, el=1, pa=None, va=16), judged=1), "not PE 0 at EL1 in REALM"),
         (state(replace(LOAD, pa=None, va=1 << 47)), "virtual address 0x800000000000 is not one of the probe's map"),
-        (state(StateRecord(op=Op.DC_ZVA, pa=LOW)), "operation DC_ZVA is not judged"),
+        (state(StateRecord(op=Op.DC_ZVA, pa=LOW)), "record 0 is DC_ZVA, which is no access"),
+        (state(StateRecord(op=Op.DC_ZVA, pa=LOW), LOAD, judged=1), "operation DC_ZVA is not judged"),
         (state(StateRecord(op=Op.TLBI_PAALL)), "record 0 is TLBI_PAALL, which is no access"),
-        (state(context=CONTEXT[:1]), "a context of GPCCR_EL3 and GPTBR_EL3"),
+        (state(context=CONTEXT[:1]), "a context that sets GPCCR_EL3 and GPTBR_EL3"),
         (state(replace(LOAD, registers=(RegisterEntry(REGISTERS["SCR_EL3"], 1),))), "SCR_EL3 in its list"),
     ],
-    ids=["el1", "va", "dc-zva", "tlbi", "context", "register"],
+    ids=["el1", "va", "dc-zva", "among-dc-zva", "tlbi", "context", "register"],
 )
 def test_what_cannot_be_judged_is_run_and_said(player: Player, made: State, why: str) -> None:
     seen = player.play(made)

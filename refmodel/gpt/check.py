@@ -141,6 +141,8 @@ def GranuleProtectionCheck(
         observe(Rule.DISABLED, "GPCCR_EL3.GPC=0: no check")
         return GPC_NO_FAULT
 
+    for rule in gpc.ignored:
+        observe(rule, "GPCCR_EL3 as if fields of absent features were 0: {}", gpc.gpccr)
     if not GPCRegistersConsistent(gpc, observe):
         return GPCFault(GPCF.GPCF_Walk, 0)
 

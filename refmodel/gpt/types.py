@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from refmodel.features import Features
 from refmodel.observe import Observer
 from refmodel.pas import FullAddress
+from refmodel.rules import Rule
 from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3
 
 
@@ -91,6 +92,13 @@ def EffectiveGPCCR(gpccr: GPCCR_EL3, features: Features) -> GPCCR_EL3:
     return GPCCR_EL3(gpccr.value & ~absent) if gpccr.value & absent else gpccr
 
 
+def _ignored(gpccr: GPCCR_EL3, features: Features) -> tuple[Rule, ...]:
+    """The rules of fields that are not 0 and belong to absent features."""
+    gpc2 = not features.gpc2 and any(part.mask & gpccr.value for part in _GPC2_FIELDS)
+    gpc3 = not features.gpc3 and any(part.mask & gpccr.value for part in _GPC3_FIELDS)
+    return (Rule.GPC2_RES0,) * gpc2 + (Rule.GPC3_RES0,) * gpc3
+
+
 def EffectiveGPTBR(gptbr: GPTBR_EL3, features: Features) -> GPTBR_EL3:
     """GPTBR_EL3 with the address extension taken as 0 without FEAT_RME_GPC3."""
     return gptbr if features.gpc3 or not gptbr.BADDR_55_52 else gptbr.replace(BADDR_55_52=0)
@@ -100,15 +108,18 @@ def EffectiveGPTBR(gptbr: GPTBR_EL3, features: Features) -> GPTBR_EL3:
 class GPCState:
     """What the check reads of the PE besides memory: the registers, and the PE's features.
 
-    Registers are held as their effective values: fields that are RES0 on this PE are 0.
+    Registers are held as their effective values: fields that are RES0 on this PE are 0.  ``ignored``: the rules of
+    those fields that were written with another value.
     """
 
     gpccr: GPCCR_EL3
     gptbr: GPTBR_EL3
     features: Features
     gpcbw: GPCBW_EL3 = GPCBW_EL3()  # noqa: RUF009 - immutable
+    ignored: tuple[Rule, ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "ignored", _ignored(self.gpccr, self.features))
         object.__setattr__(self, "gpccr", EffectiveGPCCR(self.gpccr, self.features))
         object.__setattr__(self, "gptbr", EffectiveGPTBR(self.gptbr, self.features))
 

@@ -30,6 +30,7 @@ _WALKSTATE, _STAGE1, _PERMISSIONS = (
     "refmodel.translation.stage1",
     "refmodel.translation.permissions",
 )
+_MACHINE = "harness.targets.model_machine"
 _NSO = 0b1101
 
 
@@ -185,7 +186,8 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
     _mutant("spad-ignored", Rule.SECURE_SPACE_DISABLED, _without_disable(PASpace.PAS_Secure)),
     _mutant("nspad-ignored", Rule.NON_SECURE_SPACE_DISABLED, _without_disable(PASpace.PAS_NonSecure)),
     _mutant("rlpad-ignored", Rule.REALM_SPACE_DISABLED, _without_disable(PASpace.PAS_Realm)),
-    _mutant("gpc2-fields-without-gpc2", Rule.GPC2_RES0, _value(_TYPES, "_GPC2_MASK", 0)),
+    _mutant("gpc2-fields-without-gpc2", Rule.GPC2_RES0, _value(_TYPES, "_GPC2_MASK", 0),
+            _value(_MACHINE, "RME", 1)),
     _mutant("bypass-ignored", Rule.BYPASS_WINDOW,
             Patch(_CHECK, "PAWithinGPCBypassWindow", lambda original: lambda *arguments: False)),
     _mutant("bypass-invalid-accepted", Rule.BYPASS_INVALID, Patch(_CHECK, "GPCBWValid", _any_base)),
@@ -195,7 +197,8 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
             Patch(_BYPASS, "_GPCBWL", lambda table: {field: low + 1 for field, low in table.items()})),
     _mutant("pps-56-is-52", Rule.PPS_56_BITS, Patch(_DECODE, "_PPS", lambda table: {**table, 0b0111: 52})),
     _mutant("pps3-ignored", Rule.PPS_56_BITS, _effective(PPS3=0)),
-    _mutant("gpc3-fields-without-gpc3", Rule.GPC3_RES0, _value(_TYPES, "_GPC3_MASK", 0)),
+    _mutant("gpc3-fields-without-gpc3", Rule.GPC3_RES0, _value(_TYPES, "_GPC3_MASK", 0),
+            _value(_MACHINE, "RME", 2)),
     _mutant("pgs-not-implemented-accepted", Rule.PGS_NOT_IMPLEMENTED,
             Patch(_CHECK, "GPCRegistersConsistent", _every_granule)),
     _mutant("stage-2-fetch-unreported", Rule.GPCP,
@@ -239,8 +242,8 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
 )  # fmt: skip
 
 WITHOUT_SUITE = frozenset(
-    {"gpc2-fields-without-gpc2", "pps-56-is-52", "gpc3-fields-without-gpc3", "pgs-not-implemented-accepted",
-     "stage-2-fetch-unreported", "second-stage-to-el1", "s1ptw-lost", "s2ptw-lost", "hpfar-zero", "cm-lost",
+    {"pps-56-is-52", "pgs-not-implemented-accepted", "stage-2-fetch-unreported", "second-stage-to-el1",
+     "s1ptw-lost", "s2ptw-lost", "hpfar-zero", "cm-lost",
      "vncr-lost", "dc-fault-as-walk-fault", "dc-to-popa-denied", "dc-to-poe-in-every-space",
      "ic-fault-as-permission-fault", "dc-zva-far-aligned", "at-level-lost", "at-never-takes-an-exception",
      "crossing-far-is-first-byte"}

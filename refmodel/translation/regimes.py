@@ -9,12 +9,14 @@ nested virtualization (NV, NV1).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from refmodel.accdesc import AccessType
 from refmodel.bits import Slice
 from refmodel.context import PEContext, Regime
+from refmodel.registers import Register
 from refmodel.sysregs import (
     SCTLR_EL1,
     SCTLR_EL2,
@@ -30,6 +32,7 @@ from refmodel.sysregs import (
 from refmodel.translation.walkstate import S1TTWParams
 
 _TG0_4KB, _TG1_4KB = 0b00, 0b10
+_WALKS_OFF: Final = TwoRangeTCR.of(EPD0=1, EPD1=1).value
 
 
 class Stage1(Protocol):
@@ -198,3 +201,37 @@ class EL10Regime:
 
     def ttbr(self, va: int) -> int:
         return self.ttbr1.value if upper_range(va) else self.ttbr0.value
+
+
+def stage1_from(regime: Regime, value: Callable[[type[Register]], int]) -> Stage1:
+    """Stage 1 of a regime from values of the registers that control it.
+
+    With stage 1 off TCR_ELx is not read, and its reset value need not name a granule for the upper range.  ValueError
+    for the EL3 regime.
+    """
+    match regime:
+        case Regime.Regime_EL2:
+            return EL2Regime(TTBR0_EL2(value(TTBR0_EL2)), TCR_EL2(value(TCR_EL2)), SCTLR_EL2(value(SCTLR_EL2)))
+        case Regime.Regime_EL20:
+            host = SCTLR_EL2(value(SCTLR_EL2))
+            host_tcr = TCR_EL2_E2H(value(TCR_EL2_E2H) if host.M else _WALKS_OFF)
+            return EL20Regime(TTBR0_EL2(value(TTBR0_EL2)), TTBR1_EL2(value(TTBR1_EL2)), host_tcr, host)
+        case Regime.Regime_EL10:
+            control = SCTLR_EL1(value(SCTLR_EL1))
+            tcr = TCR_EL1(value(TCR_EL1) if control.M else _WALKS_OFF)
+            return EL10Regime(TTBR0_EL1(value(TTBR0_EL1)), TTBR1_EL1(value(TTBR1_EL1)), tcr, control)
+        case Regime.Regime_EL3:
+            raise ValueError("EL3 has a regime of its own")
+
+
+def controls(regime: Regime) -> tuple[type[Register], ...]:
+    """The registers that ``stage1_from`` reads for a regime below EL3."""
+    match regime:
+        case Regime.Regime_EL2:
+            return (TTBR0_EL2, TCR_EL2, SCTLR_EL2)
+        case Regime.Regime_EL20:
+            return (TTBR0_EL2, TTBR1_EL2, TCR_EL2_E2H, SCTLR_EL2)
+        case Regime.Regime_EL10:
+            return (TTBR0_EL1, TTBR1_EL1, TCR_EL1, SCTLR_EL1)
+        case Regime.Regime_EL3:
+            raise ValueError("EL3 has a regime of its own")

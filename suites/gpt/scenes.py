@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+
 from harness.check import Check
-from harness.judge.scene import Item, Under
+from harness.judge.scene import Item, Scene, Under
 from harness.judge.stimulus import Kind, Stimulus
-from harness.probe.records import RecordFlag
-from refmodel.gpt.build import Geometry, GPTBuilder
-from refmodel.gpt.decode import GPT_Any, GPT_NoAccess, GPT_NonSecure, GPT_Realm, GPT_Root, GPT_Secure
+from harness.probe.records import RecordFlag, World
+from refmodel.gpt.build import Geometry, GPTBuilder, block_descriptor
+from refmodel.gpt.decode import (
+    GPT_Any,
+    GPT_NoAccess,
+    GPT_NonSecure,
+    GPT_NonSecureOnly,
+    GPT_Realm,
+    GPT_Root,
+    GPT_Secure,
+)
 from refmodel.gpt.types import PGSe
 from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3
 
@@ -79,3 +89,21 @@ def place(check: Check, base: int, size: int, kind: Kind) -> int:
     Instructions lie in odd lanes, data in even ones, so that no store overwrites what is yet to be fetched.
     """
     return base + check.rng.randrange(size >> 5) * 32 + 16 * (kind is Kind.FETCH)
+
+
+def res0(check: Check, **fields: int) -> tuple[Scene, list[Item]]:
+    """GPCCR_EL3 with fields that are RES0, and accesses that they would decide if they were not.
+
+    Each GPI, the reserved GPI 0b1101, and what lies above a protected size of 4 GB, in every space.
+    """
+    made = with_table(check, pps=32)
+    for number, gpi in enumerate(VALID):
+        made.granule(LOW + (number << 12), gpi)
+    made.raw_level_0(LOW + GB, block_descriptor(GPT_NonSecureOnly))
+    places = [*(LOW + (number << 12) for number in range(len(VALID))), LOW + GB, 4 * GB]
+    items: list[Item] = [
+        check.session.stimulus(kind, place(check, base, 4096, kind), pas)
+        for base, pas, kind in itertools.product(places, World, (Kind.LOAD, Kind.STORE))
+    ]
+    title = ", ".join(f"{name} {value}" for name, value in fields.items())
+    return Scene.of(f"{title} without its feature", made, gpccr=made.geometry.gpccr().replace(**fields)), items

@@ -14,7 +14,7 @@ from refmodel.gpt.build import GPTBuilder, block_descriptor, contiguous_descript
 from refmodel.gpt.decode import GPT_Any, GPT_NoAccess, GPT_NonSecureOnly
 from refmodel.gpt.types import PGSe
 from refmodel.sysregs import GPCCR_EL3
-from suites.gpt.scenes import GB, LOW, VALID, builder, place, with_table
+from suites.gpt.scenes import GB, LOW, VALID, builder, place, res0, with_table
 from suites.gpt.worlds import WHERE, Place, access, below, context, spaces
 
 _KINDS = (Kind.LOAD, Kind.STORE, Kind.FETCH, Kind.ATOMIC_ADD)
@@ -70,7 +70,8 @@ def _non_secure_only(made: GPTBuilder, descriptor: str) -> None:
 @pytest.mark.parametrize("descriptor", ["block", "contiguous", "granules"])
 def test_non_secure_only(check: Check, descriptor: str, nso: int) -> None:
     """GPI 0b1101: reserved with NSO = 0; with 1 it looks at the space and at the state that asks."""
-    if not check.applies("FEAT_RME_GPC2", check.session.features.gpc2):
+    # Without the feature the encoding is reserved like any other, and NSO is not there to be 1.
+    if nso and not check.applies("FEAT_RME_GPC2", check.session.features.gpc2):
         return
     made = with_table(check)
     _non_secure_only(made, descriptor)
@@ -137,3 +138,13 @@ def test_disabled_while_off(check: Check) -> None:
             for pas, kind in itertools.product(World, (Kind.LOAD, Kind.STORE))
         ]
         check.run(Scene.of(f"disabled spaces, GPC {int(enable)}", made, gpccr=gpccr), items)
+
+
+@pytest.mark.smoke
+@pytest.mark.rule("GPC-106")
+@pytest.mark.parametrize("field", ["APPSAA", "NSO", "SPAD", "NSPAD", "RLPAD"])
+def test_fields_without_gpc2(check: Check, field: str) -> None:
+    """Without FEAT_RME_GPC2 its fields are RES0: with each of them written as 1 the check is as with 0."""
+    if not check.applies("PE without FEAT_RME_GPC2", not check.session.features.gpc2):
+        return
+    check.run(*res0(check, **{field: 1}))
