@@ -30,6 +30,9 @@ from refmodel.translation.regimes import controls
 UNREAD: Final = frozenset({lower.MAIR_EL1, lower.MAIR_EL2, lower.CPTR_EL2})
 """Registers that decide no fault: memory attributes and traps of SIMD."""
 
+NOWHERE: Final = 0
+"""Physical address of an access that is not translated: no RAM, so that nothing is looked at there."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedContext(BelowEL3):
@@ -98,12 +101,12 @@ class Places:
         self._gpt = gpt or PossibleGPT(GPCState(GPCCR_EL3(), GPTBR_EL3(), features), memory)
 
     def of(self, va: int, kind: Kind) -> tuple[int, World] | str:
-        """Physical address and space, or why there is none."""
+        """Physical address and space, or why the model cannot say; ``NOWHERE`` where stage 1 refuses the access."""
         accdesc = access_at(kind.access_name, self._pe.context)
         try:
             _, address = FullTranslate(self._pe, self._gpt, va, accdesc, Chooser(), unobserved)
         except ValueError as error:
             return str(error)
         if address is None:
-            return f"virtual address {va:#x} leads nowhere by the state's tables"
+            return NOWHERE, World(self._pe.context.ss.value)
         return address.address, World(address.paspace.value)
