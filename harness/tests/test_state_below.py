@@ -122,6 +122,7 @@ def test_an_address_that_stage_1_refuses_is_judged(player: Player) -> None:
     made = below(
         replace(LOAD, flags=RecordFlag.TLBI_BEFORE | RecordFlag.PAN),
         registers={**STAGE_1_OFF, lower.SCTLR_EL1: 1, lower.TCR_EL1: TWO_RANGES, lower.TTBR0_EL1: CLEAN},
+        entry=OPEN,
     )
     seen = player.play(made)
     assert seen.outcome is Outcome.PERMITTED and seen.result is not None
