@@ -20,7 +20,7 @@ class Features:
     ``ras``: FEAT_RAS; ``lpa2``: 52-bit output addresses with the 4 KB translation granule; ``rme``: RME field of
     ID_AA64PFR0_EL1 (1 base, 2 adds GPC2, 3 adds GPC3); ``granules``: translation granules of stage 1 or stage 2, as
     log2 of bytes; ``vhe``: FEAT_VHE; ``doublefault2``: FEAT_DoubleFault2; ``lva``: FEAT_LVA; ``pan3``: FEAT_PAN3;
-    ``e0pd``: FEAT_E0PD; ``hpds``: FEAT_HPDS.
+    ``e0pd``: FEAT_E0PD; ``hpds``: FEAT_HPDS; ``xnx``: FEAT_XNX; ``ttst``: FEAT_TTST.
     """
 
     rme: int = 1
@@ -36,6 +36,8 @@ class Features:
     pan3: bool = True
     e0pd: bool = True
     hpds: bool = True
+    xnx: bool = True
+    ttst: bool = True
 
     @property
     def gpc2(self) -> bool:
@@ -63,6 +65,8 @@ class Features:
             "FEAT_PAN3": self.pan3,
             "FEAT_E0PD": self.e0pd,
             "FEAT_HPDS": self.hpds,
+            "FEAT_XNX": self.xnx,
+            "FEAT_TTST": self.ttst,
         }
 
     @classmethod
@@ -73,8 +77,8 @@ class Features:
 
         Source: DDI 0487, ID_AA64PFR0_EL1 (RME [55:52], SEL2 [39:36], RAS [31:28]), ID_AA64MMFR0_EL1 (PARange [3:0],
         TGran4 [31:28], TGran4 = 1 means 52 bits, the other TGran fields), ID_AA64ISAR0_EL1 (Atomic [23:20]),
-        ID_AA64PFR1_EL1 (DF2 [59:56]), ID_AA64MMFR1_EL1 (PAN [23:20], HPDS [15:12], VH [11:8]), ID_AA64MMFR2_EL1
-        (E0PD [63:60], VARange [19:16]).
+        ID_AA64PFR1_EL1 (DF2 [59:56]), ID_AA64MMFR1_EL1 (XNX [31:28], PAN [23:20], HPDS [15:12], VH [11:8]),
+        ID_AA64MMFR2_EL1 (E0PD [63:60], ST [31:28], VARange [19:16]).
         """
         pfr0, mmfr0 = registers["ID_AA64PFR0_EL1"], registers["ID_AA64MMFR0_EL1"]
         pfr1, mmfr1 = registers.get("ID_AA64PFR1_EL1"), registers.get("ID_AA64MMFR1_EL1")
@@ -93,6 +97,8 @@ class Features:
             pan3=cls().pan3 if mmfr1 is None else Slice(mmfr1, 23, 20) >= 3,
             e0pd=cls().e0pd if mmfr2 is None else Slice(mmfr2, 63, 60) != 0,
             hpds=cls().hpds if mmfr1 is None else Slice(mmfr1, 15, 12) != 0,
+            xnx=cls().xnx if mmfr1 is None else Slice(mmfr1, 31, 28) != 0,
+            ttst=cls().ttst if mmfr2 is None else Slice(mmfr2, 31, 28) != 0,
         )
 
     def mismatches(self, registers: Mapping[str, int]) -> tuple[str, ...]:

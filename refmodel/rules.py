@@ -16,7 +16,7 @@ class Rule(Enum):
     GPC-12x and 13x: where a fault goes and how it is reported there.  GPC-14x: operations other than loads and stores.
     GPC-15x: translation regimes below EL3.  GPC-16x: caching and TLBI by PA.
     TRN-00x and 01x: stage 1, walks and descriptors.  TRN-02x and 03x: stage 1 permissions.  TRN-05x: how a stage 1
-    fault is reported.
+    fault is reported.  TRN-10x to 12x: stage 2.  TRN-13x: how a stage 2 fault is reported, and what comes first.
     """
 
     # Members are singletons: the identity hash serves, and counting by rule is in every judged probe's way.
@@ -150,3 +150,22 @@ class Rule(Enum):
     S1_FAULT_ISS = "TRN-051"
     S1_FAULT_FAR = "TRN-052"
     WALK_EXTERNAL_ABORT = "TRN-053"
+    S2_DESCRIPTOR = "TRN-100"
+    S2_LEAF = "TRN-101"
+    S2_START_LEVEL = "TRN-102"
+    IPA_RANGE = "TRN-103"
+    S2_ADDRESS_SIZE = "TRN-104"
+    S2_TXSZ = "TRN-105"
+    S2_ACCESS_FLAG = "TRN-106"
+    S2AP = "TRN-110"
+    S2_XN = "TRN-111"
+    S2_TABLE_READ = "TRN-112"
+    S2_PTW = "TRN-113"
+    S2_WALK_SPACE = "TRN-120"
+    S2_OUTPUT_SPACE = "TRN-121"
+    REALM_TABLES_OWN = "TRN-122"
+    REALM_EXECUTES_OWN = "TRN-123"
+    S2_FAULT_ROUTE = "TRN-130"
+    S2_FAULT_ISS = "TRN-131"
+    S2_FAULT_HPFAR = "TRN-132"
+    FAULT_PRIORITY = "TRN-133"

@@ -53,7 +53,10 @@ class Mismatch:
     text: str
 
 
-REPORT_FIELDS = frozenset({Rule.MFAR, Rule.FAR, Rule.ISS, Rule.S1_FAULT_ISS, Rule.S1_FAULT_FAR})
+REPORT_FIELDS = frozenset(
+    {Rule.MFAR, Rule.FAR, Rule.ISS, Rule.HPFAR, Rule.S1_FAULT_ISS, Rule.S1_FAULT_FAR, Rule.S2_FAULT_ISS,
+     Rule.S2_FAULT_HPFAR}
+)  # fmt: skip
 """Rules on one field of a report each: another value there says nothing against the rule that decided the outcome."""
 
 
@@ -71,7 +74,7 @@ def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[M
             found.append(Mismatch(field, rule, f"{field}: permitted {permitted:#x}, observed {observed:#x}"))
 
     gpc = syndrome.ec == EC_GPC
-    iss_rule, far_rule = (Rule.S1_FAULT_ISS, Rule.S1_FAULT_FAR) if _translation(syndrome) else (Rule.ISS, Rule.FAR)
+    iss_rule, far_rule, hpfar_rule = _report_rules(syndrome)
     differs("exceptions", Rule.AVAILABILITY, 1, result.taken)
     differs("EL", None, syndrome.el.value, result.target_el)
     differs("EC", None, syndrome.ec, Slice(result.esr, 31, 26))
@@ -91,20 +94,20 @@ def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[M
     differs("ISS2", iss_rule, 0, result.esr >> 32)
     if outcome.far is not None and result.far != outcome.far:
         found.append(Mismatch("FAR", far_rule, _far_differs(syndrome.el, outcome.far, result.far)))
+    if outcome.hpfar is not None and result.hpfar != outcome.hpfar:
+        found.append(Mismatch("HPFAR", hpfar_rule, "HPFAR_EL2 names another page"))
     if outcome.mfar is not None and result.mfar != outcome.mfar:
         found.append(Mismatch("MFAR", Rule.MFAR, _mfar_differs(outcome, outcome.mfar, result.mfar)))
     return found
 
 
-def _translation(syndrome: Syndrome) -> bool:
-    """Whether it reports a fault of translation itself: address size, translation, access flag, permission."""
-    fsc = Slice(syndrome.iss, 5, 0)
-    return syndrome.ec in _ABORTS and (fsc < _FSC_ABOVE_PERMISSION or fsc in _FSC_LEVEL_MINUS_1)
-
-
-_ABORTS = (EC_DATA_ABORT_LOWER, EC_DATA_ABORT_SAME, EC_INSTRUCTION_ABORT_LOWER, EC_INSTRUCTION_ABORT_SAME)
-_FSC_ABOVE_PERMISSION = 0b010000
-_FSC_LEVEL_MINUS_1 = (0b101001, 0b101011)
+def _report_rules(syndrome: Syndrome) -> tuple[Rule, Rule, Rule]:
+    """The rules on ISS, FAR and HPFAR of an exception."""
+    if Rule.S2_FAULT_ISS in syndrome.rules:
+        return Rule.S2_FAULT_ISS, Rule.S1_FAULT_FAR, Rule.S2_FAULT_HPFAR
+    if Rule.S1_FAULT_ISS in syndrome.rules:
+        return Rule.S1_FAULT_ISS, Rule.S1_FAULT_FAR, Rule.S2_FAULT_HPFAR
+    return Rule.ISS, Rule.FAR, Rule.HPFAR
 
 
 def closest(alternatives: Sequence[Alternative], result: Result) -> tuple[Alternative, list[Mismatch]]:
@@ -232,6 +235,8 @@ def report_permitted(alternative: Alternative) -> ReportOutcome:
     if unknown:
         decoded[esr_elx] += f"; ISS bits {unknown:#x} not compared"
     fields[far_elx] = "not compared" if outcome.far is None else f"{outcome.far:#x}"
+    if outcome.hpfar is not None:
+        fields["HPFAR_EL2"] = f"{outcome.hpfar:#x}"
     fields["MFAR_EL3"] = "not compared" if outcome.mfar is None else f"{outcome.mfar:#x}"
     if outcome.mfar is not None:
         decoded["MFAR_EL3"] = decode_mfar(outcome.mfar)
@@ -250,6 +255,8 @@ def report_observed(result: Result) -> ReportOutcome:
         f"FAR_EL{result.target_el}": f"{result.far:#x}",
         "MFAR_EL3": f"{result.mfar:#x}",
     }
+    if result.hpfar:
+        fields["HPFAR_EL2"] = f"{result.hpfar:#x}"
     if result.taken > 1:
         fields["exceptions"] = str(result.taken)
     return ReportOutcome(

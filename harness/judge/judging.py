@@ -27,7 +27,7 @@ from refmodel.rules import Rule
 REPORTING = frozenset(
     {Rule.PERMITTED_ACCESS_EFFECT, Rule.GPF_AT_EL3, Rule.GPT_FAULT_IS_GPC_EXCEPTION, Rule.GPCSC, Rule.ISS, Rule.FAR,
      Rule.MFAR, Rule.CACHED, Rule.INVALIDATED, Rule.L0_INDEX, Rule.S1_FAULT_ROUTE, Rule.S1_FAULT_ISS,
-     Rule.S1_FAULT_FAR}
+     Rule.S1_FAULT_FAR, Rule.S2_FAULT_ROUTE, Rule.S2_FAULT_ISS, Rule.S2_FAULT_HPFAR}
 )  # fmt: skip
 """Rules about how an outcome is reported or where it is looked up: never the one that decides it."""
 
@@ -296,6 +296,7 @@ def matches(exception: CompiledException, stimulus: Stimulus, result: Result) ->
         and result.taken == 1
         and (not exception.far_is_va or result.far == stimulus.va)
         and (exception.mfar is None or result.mfar == exception.mfar_for(stimulus.pa))
+        and (exception.hpfar is None or result.hpfar == exception.hpfar)
         and result.vector == exception.vector
         and result.target_el == exception.target_el
     )

@@ -33,6 +33,7 @@ from refmodel.sysregs import (
     TTBR1_EL2,
 )
 from refmodel.translation.regimes import upper_range
+from refmodel.translation.stage2 import Stage2
 from refmodel.translation.walkstate import FINAL_LEVEL, MAX_TXSZ, S1StartLevel, S1TTWParams, index_lsb
 
 TABLE: Final = 0b11
@@ -164,6 +165,62 @@ class TableBuilder:
             yield at, struct.pack(f"<{_ENTRIES}Q", *(entries.get(index, 0) for index in range(_ENTRIES)))
 
 
+class Stage2Builder(TableBuilder):
+    """Tables of stage 2 for intermediate addresses of ``bits`` bits that start at ``level``, concatenated as needed.
+
+    ``concatenated`` is how many tables the first one consists of; they lie at a multiple of their size.
+    """
+
+    def __init__(self, base: int, size: int, *, bits: int = 39, level: int = 1, spacing: int = _PAGE_BYTES) -> None:
+        self.concatenated = 1 << max(0, bits - index_lsb(level) - 9)
+        super().__init__(base, size, spacing=spacing)
+        self._tables.clear()
+        root = self._new()
+        for _ in range(self.concatenated - 1):
+            self._new()
+        if root % (self.concatenated * spacing):
+            raise MisuseError(f"{self.concatenated} concatenated tables do not fit at {root:#x}")
+        self.roots, self._start, self._size = (root, root), (level, level), (bits, bits)
+
+    def index(self, va: int, level: int) -> int:
+        """Index of the entry in its table; in the first one it goes on over all that are concatenated."""
+        if level == self._start[0]:
+            return Slice(va, self._size[0] - 1, index_lsb(level))
+        return super().index(va, level)
+
+    def table(self, va: int, level: int) -> int:
+        """PA of the table of ``level`` for an intermediate address, made if there is none."""
+        at = self.roots[0]
+        for above in range(self._start[0], level):
+            entries, index = self._entries(at, self.index(va, above))
+            if not entries.get(index, 0) & 1:
+                entries[index] = self._new() | TABLE
+            at = entries[index] & 0xFFFF_FFFF_F000
+        return at
+
+    def _entries(self, at: int, index: int) -> tuple[dict[int, int], int]:
+        return self._tables[at + index // _ENTRIES * self._spacing], index % _ENTRIES
+
+    def put(self, va: int, level: int, descriptor: int) -> None:
+        """The descriptor for an intermediate address at ``level``."""
+        entries, index = self._entries(self.table(va, level), self.index(va, level))
+        entries[index] = descriptor
+
+    def map_identity(self, pa: int, size: int, level: int) -> None:
+        """Map [pa, pa + size) to itself, read, written and executed at every level, by leaves of ``level``."""
+        for at in range(pa, pa + size, 1 << index_lsb(level)):
+            self.put(at, level, at | S2_ALL | (PAGE if level == FINAL_LEVEL else BLOCK))
+
+
+S2_NORMAL: Final = 0b1111 << 2
+S2_READ: Final = 1 << 6
+S2_WRITE: Final = 1 << 7
+S2_XN_EL1: Final = 1 << 53
+S2_XN: Final = 1 << 54
+S2_NS: Final = 1 << 55
+S2_ALL: Final = AF | SHARED | S2_NORMAL | S2_READ | S2_WRITE
+
+
 @dataclass(frozen=True, kw_only=True)
 class BuiltStage1:
     """Built tables under controls; ``roots`` are the values of TTBR0_ELx and TTBR1_ELx."""
@@ -200,9 +257,14 @@ class BuiltStage1:
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltContext(TabledContext):
-    """A PE below EL3 with built tables."""
+    """A PE below EL3 with built tables; ``second`` are the registers of stage 2, whose tables are among the others."""
 
     stage1: BuiltStage1
+    second: Stage2 | None = None
+
+    def stage2(self) -> Stage2 | None:
+        """The registers of stage 2."""
+        return self.second
 
     @property
     def source_of_stage1(self) -> Stage1Source:

@@ -24,6 +24,7 @@ from refmodel.pas import EL
 from refmodel.registers import Register
 from refmodel.sysregs import HCR_EL2, SCR_EL3
 from refmodel.translation.regimes import Stage1, stage1_from
+from refmodel.translation.stage2 import Stage2
 
 
 class Stage1Source(Protocol):
@@ -80,9 +81,14 @@ class BelowEL3(ABC):
         """The regime of the level's accesses."""
         return self.pe(Features()).TranslationRegime(EL(self.el))
 
+    def stage2(self) -> Stage2 | None:
+        """The registers of stage 2, None where the context has none."""
+        return None
+
     def registers(self) -> tuple[Register, ...]:
         """What the model reads, but for SCR_EL3."""
-        return (self.hcr, *self.controls())
+        stage2 = self.stage2()
+        return (*(() if stage2 is None else stage2.registers()), self.hcr, *self.controls())
 
     def regimes(self) -> Mapping[Regime, Stage1]:
         """Stage 1 of the regime, for the model."""

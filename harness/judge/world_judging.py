@@ -33,7 +33,7 @@ from refmodel.rules import Rule
 
 ROUTES = (
     Rule.GPF_TO_EL3, Rule.GPF_TO_EL2, Rule.GPF_TGE, Rule.GPF_SECOND_STAGE, Rule.GPF_STAYS, Rule.GPT_FAULT_FROM_BELOW,
-    Rule.EXTERNAL_ABORT_ROUTE, Rule.S1_FAULT_ROUTE,
+    Rule.EXTERNAL_ABORT_ROUTE, Rule.S1_FAULT_ROUTE, Rule.S2_FAULT_ROUTE,
 )  # fmt: skip
 """Rules about which exception level takes an exception."""
 
@@ -45,6 +45,7 @@ _PAIRS = (
     {EC_DATA_ABORT_LOWER, EC_DATA_ABORT_SAME},
     {EC_INSTRUCTION_ABORT_LOWER, EC_INSTRUCTION_ABORT_SAME},
 )
+_TRANSLATION_FAULT = frozenset({Rule.S1_FAULT_ISS, Rule.S2_FAULT_ISS})
 _FSC_WALK = 0b1001
 _PAGE_BITS = 12
 
@@ -58,7 +59,7 @@ class WorldJudge(BatchJudge):
             raise TypeError(f"{state.scene.title} is no scene below EL3")
         self._context = state.scene.context
         pe = self._context.pe(self._gpt.gpc.features)
-        self._pe = PEState(bench.pe.regime, bench.pe.memory, pe, self._context.regimes())
+        self._pe = PEState(bench.pe.regime, bench.pe.memory, pe, self._context.regimes(), self._context.stage2())
         self._known: dict[tuple[int, int], Expectation] = {}
 
     def judge(self, items: Sequence[Item], results: Sequence[Result]) -> None:
@@ -87,7 +88,7 @@ class WorldJudge(BatchJudge):
         if key not in self._known:
             made = self._known[key] = compile_permitted(self._permitted(stimulus, self._gpt), stimulus.va)
             # An address that is not translated has no map to be checked.
-            if any(Rule.S1_FAULT_ISS not in alternative.rules for alternative in made.alternatives):
+            if any(_TRANSLATION_FAULT.isdisjoint(alternative.rules) for alternative in made.alternatives):
                 self._check_map(stimulus)
         return self._known[key]
 

@@ -23,9 +23,10 @@ from refmodel.gpt.types import GPCState
 from refmodel.memory import Memory
 from refmodel.observe import unobserved
 from refmodel.registers import Register
-from refmodel.sysregs import GPCCR_EL3, GPTBR_EL3, HCR_EL2, SCR_EL3
+from refmodel.sysregs import GPCCR_EL3, GPTBR_EL3, HCR_EL2, SCR_EL3, VSTCR_EL2, VSTTBR_EL2, VTCR_EL2, VTTBR_EL2
 from refmodel.translation.el3 import EL3Regime
 from refmodel.translation.regimes import controls
+from refmodel.translation.stage2 import Stage2, stage2_from
 
 UNREAD: Final = frozenset({lower.MAIR_EL1, lower.MAIR_EL2, lower.CPTR_EL2})
 """Registers that decide no fault: memory attributes and traps of SIMD."""
@@ -44,6 +45,13 @@ class RecordedContext(BelowEL3):
         """Those of the regime, from the list."""
         values = {entry.encoding: entry.value for entry in self.given}
         return tuple(register(values[encoding(register)]) for register in controls(self.regime()))
+
+    def stage2(self) -> Stage2 | None:
+        """Stage 2 where HCR_EL2.VM is 1, from the list."""
+        if not self.hcr.VM:
+            return None
+        values = {entry.encoding: entry.value for entry in self.given}
+        return stage2_from(lambda register: values[encoding(register)])
 
     def entries(self) -> tuple[RegisterEntry, ...]:
         """The list as it is."""
@@ -72,12 +80,15 @@ def context_of(record: StateRecord, entries: Sequence[RegisterEntry]) -> Recorde
         given=tuple(entries),
     )
     read = {lower.SCR_EL3, lower.HCR_EL2, *(encoding(register) for register in controls(made.regime()))}
+    second = {encoding(register) for register in (VTCR_EL2, VTTBR_EL2, VSTCR_EL2, VSTTBR_EL2)}
+    read |= second if made.hcr.VM else set()
     for number in sorted(read - values.keys()):
         return f"its context does not set {register_name(number)}, which the model reads"
     for number in sorted(values.keys() - read - UNREAD):
         return f"{register_name(number)} in its context is not judged at EL{record.el}"
     try:
         made.regimes()
+        made.stage2()
     except ValueError as error:
         return str(error)
     return made
@@ -97,7 +108,8 @@ class Places:
         memory: Memory,
         gpt: PossibleGPT | None = None,
     ) -> None:
-        self._pe = PEState(regime, memory, scene.context.pe(features), scene.context.regimes())
+        context = scene.context
+        self._pe = PEState(regime, memory, context.pe(features), context.regimes(), context.stage2())
         self._gpt = gpt or PossibleGPT(GPCState(GPCCR_EL3(), GPTBR_EL3(), features), memory)
 
     def of(self, va: int, kind: Kind) -> tuple[int, World] | str:

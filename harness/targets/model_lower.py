@@ -31,9 +31,14 @@ from refmodel.sysregs import (
     TTBR0_EL2,
     TTBR1_EL1,
     TTBR1_EL2,
+    VSTCR_EL2,
+    VSTTBR_EL2,
+    VTCR_EL2,
+    VTTBR_EL2,
 )
 from refmodel.translation.el3 import EL3Regime
 from refmodel.translation.regimes import stage1_from
+from refmodel.translation.stage2 import stage2_from
 
 _RW: Final = 1 << 31
 
@@ -49,7 +54,20 @@ START: Final[Mapping[int, int]] = {
     encoding(HCR_EL2): _RW,
     **{
         encoding(register): 0
-        for register in (SCTLR_EL1, SCTLR_EL2, TTBR0_EL1, TTBR1_EL1, TTBR0_EL2, TTBR1_EL2, TCR_EL1, TCR_EL2)
+        for register in (
+            SCTLR_EL1,
+            SCTLR_EL2,
+            TTBR0_EL1,
+            TTBR1_EL1,
+            TTBR0_EL2,
+            TTBR1_EL2,
+            TCR_EL1,
+            TCR_EL2,
+            VTCR_EL2,
+            VTTBR_EL2,
+            VSTCR_EL2,
+            VSTTBR_EL2,
+        )
     },
     sysreg_encoding(3, 0, 10, 2, 0): 0,  # MAIR_EL1
     sysreg_encoding(3, 4, 10, 2, 0): 0,  # MAIR_EL2
@@ -73,7 +91,8 @@ def pe_state(
     context = PEContext(el=EL(record.el), sp=int(record.el > 0), masked=0, pan=pan, scr=scr, hcr=hcr, features=features)
     in_use = context.TranslationRegime(context.el)
     stage1 = stage1_from(in_use, lambda register: registers[encoding(register)])
-    return PEState(regime, memory, context, {in_use: stage1})
+    stage2 = stage2_from(lambda register: registers[encoding(register)]) if hcr.VM else None
+    return PEState(regime, memory, context, {in_use: stage1}, stage2)
 
 
 def key_of(record: Record) -> tuple[int, int, int]:

@@ -275,15 +275,15 @@ def _result(
     data0: int = 0,
     data1: int = 0,
 ) -> bytes:
-    taken = el = vector = esr = far = mfar = spsr = scr = 0
+    taken = el = vector = esr = far = hpfar = mfar = spsr = scr = 0
     if exception is not None:
         syndrome = exception.syndrome
         taken, el, vector = 1, syndrome.el.value, syndrome.vector
         esr = syndrome.ec << 26 | syndrome.il << 25 | syndrome.iss
         # Outcomes are remembered by page; FAR is the address of this very access.
-        far, mfar = far_of(record), exception.mfar or 0
+        far, hpfar, mfar = far_of(record), exception.hpfar or 0, exception.mfar or 0
         spsr, scr = model_lower.saved_program_status(record), model_lower.saved_scr(record)
     return RESULT.pack(
-        record.id, status, taken, el, vector, 0, 0, esr, far, 0, mfar, 0, 0, spsr, data0, data1, 0, scr, record.pe,
+        record.id, status, taken, el, vector, 0, 0, esr, far, hpfar, mfar, 0, 0, spsr, data0, data1, 0, scr, record.pe,
         record.group, 0, 0,
     )  # fmt: skip

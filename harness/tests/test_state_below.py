@@ -136,8 +136,8 @@ def test_an_address_that_stage_1_refuses_is_judged(player: Player) -> None:
     [
         (below(registers=without(lower.SCR_EL3)), "does not set SCR_EL3"),
         (below(registers=without(lower.TCR_EL1)), "does not set TCR_EL1"),
-        (below(registers={**STAGE_1_OFF, lower.VTTBR_EL2: 1}), "S3_4_C2_C1_0 in its context is not judged at EL1"),
-        (below(registers={**STAGE_1_OFF, lower.HCR_EL2: lower.HCR_RW | 1}), "stage 2 is not modelled"),
+        (below(registers={**STAGE_1_OFF, lower.VTTBR_EL2: 1}), "VTTBR_EL2 in its context is not judged at EL1"),
+        (below(registers={**STAGE_1_OFF, lower.HCR_EL2: lower.HCR_RW | 1}), "does not set VTTBR_EL2"),
         (
             below(registers={**STAGE_1_OFF, lower.SCTLR_EL1: 1, lower.TCR_EL1: 1 << 14}),
             "only the 4KB translation granule",

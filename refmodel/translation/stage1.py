@@ -3,9 +3,8 @@
 Every descriptor fetch passes the granule protection check in the walking state's own physical address space.
 
 Source: DDI 0487, shared pseudocode ``AArch64_S1Walk``, ``AArch64_S1Translate``, ``AArch64_S1DisabledOutput``,
-and ``AArch64_VAIsOutOfRange``.  Where stage 2 will come in: ``Walk.fetch``, through which
-descriptors of the EL1&0 regime are read, and the caller, who gets an IPA.  Memory attributes and alignment are not
-here.
+and ``AArch64_VAIsOutOfRange``.  With stage 2 on, ``Walk.fetch`` translates where a descriptor is, and the caller
+gets an intermediate address.  Memory attributes and alignment are not here.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from refmodel.rules import Rule
 from refmodel.translation.fetch import FetchDescriptor
 from refmodel.translation.permissions import S1CheckPermissions
 from refmodel.translation.regimes import Stage1, upper_range
+from refmodel.translation.stage2 import S2Translate, S2Walk
 from refmodel.translation.walkstate import (
     CONTIGUOUS_ENTRIES_BITS,
     DESCRIPTOR_BITS,
@@ -55,11 +55,23 @@ class Walk:
     memory: Memory
     choose: Chooser
     observe: Observer = unobserved
+    stage2: S2Walk | None = None
+    """What translates the addresses of descriptors, where stage 2 is on."""
 
-    def fetch(self, where: FullAddress, accdesc: AccessDescriptor, fault: FaultRecord) -> tuple[FaultRecord, int]:
-        """Read a stage 1 descriptor; ``accdesc`` is the fetch's own, by which stage 2 would translate ``where``."""
+    def fetch(
+        self, where: FullAddress, accdesc: AccessDescriptor, fault: FaultRecord
+    ) -> tuple[FaultRecord, int, FullAddress]:
+        """Read a stage 1 descriptor; ``accdesc`` is the fetch's own, by which stage 2 translates ``where``.
+
+        The physical address comes with it.
+        """
         assert accdesc.acctype is AccessType.AccessType_TTW
-        return FetchDescriptor(self.check, self.memory, where, fault, self.observe)
+        if self.stage2 is not None:
+            fault, physical = S2Translate(fault, where, accdesc, self.stage2)
+            if physical is None:
+                return fault, 0, where
+            where = physical
+        return (*FetchDescriptor(self.check, self.memory, where, fault, self.observe), where)
 
 
 def S1Walk(
@@ -80,14 +92,14 @@ def S1Walk(
     walk.observe(Rule.S1_START_LEVEL, "{} input bits: the walk starts at level {}", params.iasize, state.level)
     while True:
         fault = fault.at_level(state.level)
-        fault, descriptor = walk.fetch(where, CreateAccDescS1TTW(accdesc), fault)
+        fault, descriptor, physical = walk.fetch(where, CreateAccDescS1TTW(accdesc), fault)
         if fault.statuscode is not Fault.Fault_None:
-            if IsExternalAbort(fault):
+            if IsExternalAbort(fault) and not fault.secondstage:
                 walk.observe(Rule.WALK_EXTERNAL_ABORT, "level {} descriptor at {}: external abort", fault.level, where)
             return fault, None
         kind = DecodeDescriptorType(params, descriptor, state.level)
         if kind is not DescriptorType.DescriptorType_Table:
-            return _leaf(fault, params, va, stage1, walk, state, where, descriptor, kind)
+            return _leaf(fault, params, va, stage1, walk, state, physical, descriptor, kind)
         if params.hpd and Slice(descriptor, 62, 59):
             walk.observe(Rule.HIERARCHY_DISABLED, "HPD is 1: bits [62:59] of {:#x} do not count", descriptor)
         state = S1NextWalkStateTable(params, state, stage1.regime, descriptor)
@@ -102,7 +114,7 @@ def _leaf(
     fault: FaultRecord, params: S1TTWParams, va: int, stage1: Stage1, walk: Walk, table: TTWState, where: FullAddress,
     descriptor: int, kind: DescriptorType,
 ) -> tuple[FaultRecord, TTWState | None]:  # fmt: skip
-    """The end of a walk: the descriptor at ``where`` in ``table`` is a leaf, or invalid."""
+    """The end of a walk: the descriptor at the physical address ``where`` in ``table`` is a leaf, or invalid."""
     regime, features = stage1.regime, walk.pe.features
     state = S1NextWalkStateLeaf(params, table, regime, descriptor, features)
     others = _contiguous_with(state, params, va, regime, walk, table, where)

@@ -35,12 +35,23 @@ OWN_SPACE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class S1TTWParams:
-    """What one VA range of a regime walks with: fields of TCR_ELx, SCTLR_ELx and SCR_EL3 after feature checks."""
+class TTWParams:
+    """What a walk of either stage depends on: input size, output size, 52-bit descriptors."""
 
     txsz: int
     ps: int
     ds: bool = False
+
+    @property
+    def iasize(self) -> int:
+        """Input address size in bits (``AArch64_IASize``)."""
+        return 64 - self.txsz
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S1TTWParams(TTWParams):
+    """What one VA range of a regime walks with: fields of TCR_ELx, SCTLR_ELx and SCR_EL3 after feature checks."""
+
     hpd: bool = False
     epd: bool = False
     e0pd: bool = False
@@ -52,11 +63,6 @@ class S1TTWParams:
     def smallest_txsz(self) -> int:
         """``AArch64_S1MinTxSZ``."""
         return 12 if self.ds else 16
-
-    @property
-    def iasize(self) -> int:
-        """Input address size in bits (``AArch64_IASize``)."""
-        return 64 - self.txsz
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +98,12 @@ class DescriptorType(Enum):
     DescriptorType_Invalid = "invalid"
 
 
-def PhysicalAddressSize(params: S1TTWParams, features: Features) -> int:
+def PhysicalAddressSize(params: TTWParams, features: Features) -> int:
     """Output address size in bits (``AArch64_PhysicalAddressSize``): 48 at most unless the PE has FEAT_LPA2."""
     return min(_PS[params.ps], 52 if features.lpa2 else 48, features.pamax)
 
 
-def OAOutOfRange(address: int, params: S1TTWParams, features: Features) -> bool:
+def OAOutOfRange(address: int, params: TTWParams, features: Features) -> bool:
     """Whether an address has a bit at or above the output size (``AArch64_OAOutOfRange``)."""
     return address >> PhysicalAddressSize(params, features) != 0
 
@@ -125,14 +131,14 @@ def S1InitialTTWState(params: S1TTWParams, ttbr: int, ss: SecurityState) -> TTWS
     return TTWState(FullAddress(OWN_SPACE[ss], S1TTBaseAddress(params, ttbr)), S1StartLevel(params))
 
 
-def TTEntryAddress(params: S1TTWParams, va: int, state: TTWState) -> FullAddress:
+def TTEntryAddress(params: TTWParams, va: int, state: TTWState) -> FullAddress:
     """Where the descriptor for ``va`` is in the table that the walk has reached."""
     low = index_lsb(state.level)
     index = Slice(va, min(low + _STRIDE, params.iasize) - 1, low)
     return FullAddress(state.baseaddress.paspace, state.baseaddress.address | index << DESCRIPTOR_BITS)
 
 
-def DecodeDescriptorType(params: S1TTWParams, descriptor: int, level: int) -> DescriptorType:
+def DecodeDescriptorType(params: TTWParams, descriptor: int, level: int) -> DescriptorType:
     """Kind of a descriptor found at ``level``; blocks exist at levels 1 and 2, and at level 0 with DS."""
     match Slice(descriptor, 1, 0):
         case 0b11:
@@ -143,7 +149,7 @@ def DecodeDescriptorType(params: S1TTWParams, descriptor: int, level: int) -> De
             return DescriptorType.DescriptorType_Invalid
 
 
-def DescriptorAddress(params: S1TTWParams, descriptor: int) -> int:
+def DescriptorAddress(params: TTWParams, descriptor: int) -> int:
     """Address field, 4 KB granule: [47:12], or with DS [49:12] and address bits [51:50] in [9:8]."""
     if params.ds:
         return Slice(descriptor, 49, 12) << 12 | Slice(descriptor, 9, 8) << 50

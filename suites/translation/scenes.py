@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import pytest
@@ -28,6 +29,7 @@ from harness.probe.records import World
 from refmodel.bits import AlignDown
 from refmodel.gpt.build import GPTBuilder
 from refmodel.sysregs import HCR_EL2, SCR_EL3
+from refmodel.translation.stage2 import Stage2
 from refmodel.translation.walkstate import FINAL_LEVEL, index_lsb
 from suites.gpt.scenes import LOW, place
 from suites.gpt.worlds import NAMES, WHERE, Place
@@ -60,6 +62,7 @@ def _at(chosen: Iterable[tuple[World, Place, str]]) -> pytest.MarkDecorator:
 EVERYWHERE = _at(PLACES)
 TWO_RANGES = _at(place for place in PLACES if place[1].el != 2 or place[1].e2h)
 EL0_PLACES = _at(place for place in PLACES if place[1].el < 2)
+EL1_PLACES = _at(place for place in PLACES if place[1].el == 1)
 FOREIGN_CODE = _at(
     place
     for place in PLACES
@@ -88,6 +91,18 @@ def builder(check: Check, *, txsz: tuple[int, int] = (16, 16), spacing: int = 40
     return made
 
 
+@dataclass(frozen=True, kw_only=True)
+class Second:
+    """Stage 2 of a scene: tables, and the registers that put them in force."""
+
+    registers: Stage2
+    tables: tuple[tuple[int, bytes], ...]
+
+    def writes(self) -> tuple[tuple[int, bytes], ...]:
+        """The tables as (PA, bytes)."""
+        return self.tables
+
+
 def scene(
     title: str,
     gpt: GPTBuilder,
@@ -101,16 +116,19 @@ def scene(
     hcr: dict[str, int] | None = None,
     roots: tuple[int, int] | None = None,
     enabled: bool = True,
+    second: Second | None = None,
 ) -> WorldScene:
     """Tables seen from a place; ``scr`` and ``hcr`` change fields, ``roots`` replaces the TTBRs."""
+    written = (*tables.writes(), *(() if second is None else second.writes()))
     context = BuiltContext(
         state=state,
         el=spot.el,
         scr=SCR_EL3(lower.SCR_BASE).replace(**(scr or {})),
-        hcr=HCR_EL2(lower.HCR_RW).replace(E2H=spot.e2h, TGE=spot.tge, **(hcr or {})),
+        hcr=HCR_EL2(lower.HCR_RW).replace(E2H=spot.e2h, TGE=spot.tge, VM=int(second is not None), **(hcr or {})),
         pan=pan,
+        second=None if second is None else second.registers,
         stage1=BuiltStage1(
-            tables=tuple(tables.writes()), roots=roots or tables.roots, controls=controls or Controls(), enabled=enabled
+            tables=written, roots=roots or tables.roots, controls=controls or Controls(), enabled=enabled
         ),
     )
     return WorldScene.below_el3(Scene.of(title, gpt), context)

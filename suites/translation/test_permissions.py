@@ -29,6 +29,8 @@ from suites.gpt.scenes import with_table
 from suites.gpt.worlds import Place
 from suites.translation.scenes import (
     DATA,
+    EL1_PLACES,
+    EVERYWHERE,
     PLACES,
     UPPER,
     access,
@@ -89,16 +91,16 @@ def _controls(spot: Place) -> list[tuple[Controls, int]]:
 
 def _rules(spot: Place) -> tuple[str, ...]:
     """The rules that can decide at a place."""
-    common = ("TRN-020", "TRN-012", "TRN-025", "TRN-028", "TRN-031")
+    common = ("TRN-020", "TRN-012", "TRN-025", "TRN-028")
     if not two_ranges(spot):
         return (*common, "TRN-022", "TRN-029")
     if spot.el == 0:
         return (*common, "TRN-021", "TRN-022", "TRN-029")
     privileged = (*common, "TRN-023", "TRN-024", "TRN-026", "TRN-027", "TRN-030", "TRN-033")
-    return (*privileged, "TRN-021", "TRN-032") if spot.el == 1 else privileged
+    return (*privileged, "TRN-021") if spot.el == 1 else privileged
 
 
-EVERYWHERE = pytest.mark.parametrize(
+MATRIX = pytest.mark.parametrize(
     ("state", "spot"),
     [pytest.param(state, spot, marks=pytest.mark.rule(*_rules(spot)), id=name) for state, spot, name in PLACES],
 )
@@ -118,7 +120,7 @@ def _tables(
 
 
 @pytest.mark.smoke
-@EVERYWHERE
+@MATRIX
 @pytest.mark.rule("TRN-002", "TRN-050", "TRN-051", "TRN-052")
 def test_matrix(check: Check, state: World, spot: Place) -> None:
     """Leaf x hierarchical bits x level x kind of access, under every combination of WXN, HPD, PAN and EPAN."""
@@ -140,3 +142,41 @@ def test_matrix(check: Check, state: World, spot: Place) -> None:
             check.cover(cell)
         title = f"permissions: WXN {controls.wxn}, HPD {controls.hpd[0]}, EPAN {controls.epan}, PAN {pan}"
         check.run(scene(title, gpt, made, state, spot, controls=controls, pan=pan), items)
+
+
+@EVERYWHERE
+@pytest.mark.rule("TRN-031")
+def test_hierarchy_disabled(check: Check, state: World, spot: Place) -> None:
+    """With HPD no bit of a Table descriptor takes a permission, in either range, and in no other than that with HPD."""
+    gpt = with_table(check)
+    tables = _TABLES_OF_TWO if two_ranges(spot) else _TABLES_OF_ONE
+    for upper in (False, True) if two_ranges(spot) else (False,):
+        made = _tables(check, spot, (EL0 | AF, EL0 | AF | READ_ONLY), tables, upper=upper)
+        items: list[Item] = []
+        for number, bits, level, kind in itertools.product(range(2), range(len(tables)), _LEVELS, Kind):
+            cell = _Cell(number, bits, level, kind)
+            items.append(access(check, kind, _address(cell, upper=upper), level, _page(cell), state))
+        controls = Controls(hpd=(not upper, upper))
+        check.run(
+            scene(f"HPD of the {'upper' if upper else 'lower'} range", gpt, made, state, spot, controls=controls), items
+        )
+
+
+@EL1_PLACES
+@pytest.mark.rule("TRN-032")
+def test_unprivileged(check: Check, state: World, spot: Place) -> None:
+    """LDTR and STTR at EL1 with every leaf and table, with and without PAN: as EL0 would."""
+    gpt = with_table(check)
+    for pan in (0, 1):
+        made = _tables(check, spot, _BOTH_RANGES, _TABLES_OF_TWO, upper=bool(pan))
+        items: list[Item] = []
+        for number, bits, kind in itertools.product(
+            range(len(_BOTH_RANGES)), range(len(_TABLES_OF_TWO)), _UNPRIVILEGED
+        ):
+            cell = _Cell(number, bits, check.rng.choice(_LEVELS), kind)
+            pas = space(state, spot, _BOTH_RANGES[number])
+            items.append(access(check, kind, _address(cell, upper=bool(pan)), cell.level, _page(cell), pas))
+        check.run(scene(f"unprivileged accesses, PAN {pan}", gpt, made, state, spot, pan=pan), items)
+
+
+_UNPRIVILEGED = (Kind.LOAD_UNPRIVILEGED, Kind.STORE_UNPRIVILEGED)
