@@ -120,9 +120,9 @@ def CreateAccDescExLDST(pe: PEContext, memop: MemOp) -> AccessDescriptor:
 
 
 def CreateAccDescExclusiveSequence(pe: PEContext) -> AccessDescriptor:
-    """A load-exclusive and then, if it is performed, a store-exclusive to the same address, as one access.
+    """A load-exclusive and then, if it is performed, a store-exclusive to the same address.
 
-    Like an atomic it is denied as a read where it may not read, else as a write where it may not write.
+    ``Access`` makes it two accesses.
     """
     return AccessDescriptor(
         acctype=AccessType.AccessType_GPR, el=pe.el, ss=pe.ss, read=True, write=True, exclusive=True, pan=True

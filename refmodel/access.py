@@ -8,7 +8,7 @@ and ``HandleExternalAbort``.  Operations that are no single load, store or fetch
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from refmodel.accdesc import (
     CreateAccDescAtomicOp,
@@ -144,7 +144,8 @@ def FullTranslate(
     fault, leaf = S1Translate(FaultRecord.none(accdesc), pe.stage1(regime), va, walk)
     if leaf is None:
         if second is not None and not fault.secondstage:
-            observe(Rule.FAULT_PRIORITY, "stage 1 comes first")
+            atomic = accdesc.read and accdesc.write
+            observe(Rule.ATOMIC_PRIORITY if atomic else Rule.FAULT_PRIORITY, "stage 1 comes first")
         return fault, None
     if second is None or stage_1_only:
         return fault, leaf.address
@@ -192,7 +193,15 @@ _DC_CHECKED = (Option(True), Option(False, "DC operations need not be checked (I
 def Access(
     pe: PEState, gpt: PossibleGPT, va: int, accdesc: AccessDescriptor, choose: Chooser, observe: Observer = unobserved
 ) -> Outcome:
-    """One access, with every choice that the architecture leaves put to ``choose``."""
+    """One access, with every choice that the architecture leaves put to ``choose``.
+
+    Of a load-exclusive and a store-exclusive the first comes first.
+    """
+    if accdesc.exclusive and accdesc.read and accdesc.write:
+        loaded = Access(pe, gpt, va, replace(accdesc, write=False), choose, observe)
+        if not isinstance(loaded, AccessPerformed):
+            return loaded
+        accdesc = replace(accdesc, read=False)
     fault, address = TranslateAddress(pe, gpt, va, accdesc, choose, observe)
     if address is None:
         return AArch64_Abort(va, fault, pe.context)

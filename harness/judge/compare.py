@@ -95,7 +95,8 @@ def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[M
     if outcome.far is not None and result.far != outcome.far:
         found.append(Mismatch("FAR", far_rule, _far_differs(syndrome.el, outcome.far, result.far)))
     if outcome.hpfar is not None and result.hpfar != outcome.hpfar:
-        found.append(Mismatch("HPFAR", hpfar_rule, "HPFAR_EL2 names another page"))
+        how = "names another page" if result.hpfar else "is not written"
+        found.append(Mismatch("HPFAR", hpfar_rule, f"HPFAR_EL2 {how}"))
     if outcome.mfar is not None and result.mfar != outcome.mfar:
         found.append(Mismatch("MFAR", Rule.MFAR, _mfar_differs(outcome, outcome.mfar, result.mfar)))
     return found

@@ -124,6 +124,7 @@ class BatchJudge:
                     # Another space's data is not compared, so the access says nothing about its effect.
                     self._hits[_without_effect(performed.rules), performed.weak] += 1
                 return
+            self._follow_denied(stimulus)
         else:
             if stimulus.kind in WRITING and self._is_ram(stimulus.pa):
                 self._touched.setdefault(stimulus.pa, (index, stimulus, False))
@@ -132,6 +133,14 @@ class BatchJudge:
                     exception.hits += 1
                     return
         self._deviates(stimulus, result, expectation, gpt, index)
+
+    def _follow_denied(self, stimulus: Stimulus) -> None:
+        """A store that should have been denied and was not has changed memory: what comes after it has to know."""
+        memory = self._bench.pe.memory
+        if stimulus.kind in WRITING and self._is_ram(stimulus.pa):
+            effect = perform(stimulus, memory.read(stimulus.pa, _LANE))
+            if effect.memory is not None:
+                memory.write(stimulus.pa, effect.memory)
 
     def _permitted(self, stimulus: Stimulus, gpt: PossibleGPT, *, trace: bool = False) -> Permitted:
         """The permitted set, computed from scratch."""

@@ -46,6 +46,8 @@ _PAIRS = (
     {EC_INSTRUCTION_ABORT_LOWER, EC_INSTRUCTION_ABORT_SAME},
 )
 _TRANSLATION_FAULT = frozenset({Rule.S1_FAULT_ISS, Rule.S2_FAULT_ISS})
+_PRIORITIES = (Rule.ATOMIC_PRIORITY, Rule.FAULT_PRIORITY)
+"""Rules about whose fault it is: another level takes that of another stage."""
 _FSC_WALK = 0b1001
 _PAGE_BITS = 12
 
@@ -157,7 +159,7 @@ def _another_exception(
     permitted, observed = Slice(syndrome.iss, 5, 0), Slice(result.esr, 5, 0)
     shape = f"EC={syndrome.ec:#04x} FSC={permitted:#04x}"
     if result.target_el != syndrome.el.value:
-        route = next((rule for rule in ROUTES if rule in alternative.rules), deciding)
+        route = next((rule for rule in (*_PRIORITIES, *ROUTES) if rule in alternative.rules), deciding)
         return route, f"{shape}: taken to EL{result.target_el} instead of {syndrome.el.name}"
     if ec != syndrome.ec:
         same = {ec, syndrome.ec} in _PAIRS and Rule.EC_LOWER in alternative.rules

@@ -117,6 +117,7 @@ def scene(
     roots: tuple[int, int] | None = None,
     enabled: bool = True,
     second: Second | None = None,
+    gpcp: int = 0,
 ) -> WorldScene:
     """Tables seen from a place; ``scr`` and ``hcr`` change fields, ``roots`` replaces the TTBRs."""
     written = (*tables.writes(), *(() if second is None else second.writes()))
@@ -131,7 +132,7 @@ def scene(
             tables=written, roots=roots or tables.roots, controls=controls or Controls(), enabled=enabled
         ),
     )
-    return WorldScene.below_el3(Scene.of(title, gpt), context)
+    return WorldScene.below_el3(Scene.of(title, gpt, gpccr=gpt.geometry.gpccr().replace(GPCP=gpcp)), context)
 
 
 def leaf(level: int, pa: int, bits: int) -> int:

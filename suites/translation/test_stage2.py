@@ -29,7 +29,7 @@ from harness.judge.tables import (
     TableBuilder,
 )
 from harness.probe.records import World
-from refmodel.gpt.decode import GPT_Any, GPT_NonSecure, GPT_Realm, GPT_Secure
+from refmodel.gpt.decode import GPT_Any, GPT_NoAccess, GPT_NonSecure, GPT_Realm, GPT_Secure
 from refmodel.translation.walkstate import index_lsb
 from suites.gpt.scenes import with_table
 from suites.gpt.worlds import Place
@@ -79,7 +79,7 @@ def _va(first: int, level: int, number: int) -> int:
 
 @pytest.mark.smoke
 @NESTED
-@pytest.mark.rule("TRN-101", "TRN-106", "TRN-110", "TRN-111", "TRN-130", "TRN-131", "TRN-132", "TRN-133")
+@pytest.mark.rule("TRN-101", "TRN-106", "TRN-110", "TRN-111", "TRN-130", "TRN-131", "TRN-132", "TRN-133", "TRN-134")
 def test_matrix(check: Check, state: World, spot: Place) -> None:
     """Leaf of stage 2 at each level x leaf of stage 1 x kind of access."""
     leaves, firsts = _REALM_LEAVES if state is World.REALM else _LEAVES, _stage_1(spot)
@@ -175,7 +175,6 @@ _FETCH_LEAVES = {
     "nothing": AF,
     "access flag": S2_READ | S2_WRITE,
     "never executed": AF | S2_READ | S2_XN,
-    "non-secure": AF | S2_READ | S2_NS,
 }
 
 
@@ -197,9 +196,8 @@ def _aliased(check: Check, spot: Place, level: int) -> tuple[TableBuilder, int, 
 @pytest.mark.rule("TRN-112", "TRN-131", "TRN-132")
 def test_stage_1_fetches(check: Check, state: World, spot: Place) -> None:
     """A stage-1 table of each level through stage-2 leaves of each level and kind, and through none."""
-    names = [name for name in _FETCH_LEAVES if name != "non-secure" or state is World.REALM]
-    check.cells(4 * 3 * (len(names) + 1))
-    for level, level_2, name in itertools.product(range(4), _LEVELS, (*names, "invalid")):
+    check.cells(4 * 3 * (len(_FETCH_LEAVES) + 1))
+    for level, level_2, name in itertools.product(range(4), _LEVELS, (*_FETCH_LEAVES, "invalid")):
         made, va, roots, table = _aliased(check, spot, level)
         made_2 = builder_2(check)
         descriptor = 0 if name == "invalid" else leaf_2(level_2, table, _FETCH_LEAVES[name])
@@ -221,7 +219,9 @@ def test_realm_tables(check: Check, spot: Place) -> None:
         made_2 = builder_2(check)
         made_2.put(table | ALIAS, level_2, leaf_2(level_2, table, S2_ALL & ~(SHARED | S2_NORMAL) | S2_NS))
         made_2.put(DATA, 3, leaf_2(3, DATA, S2_ALL))
-        items: list[Item] = [access(check, kind, va, 3, DATA, World.REALM) for kind in Kind]
+        items: list[Item] = [
+            access(check, kind, va, 3, DATA, World.REALM) for kind in (Kind.LOAD, Kind.STORE, Kind.FETCH)
+        ]
         where = second(made_2, World.REALM)
         title = f"level {level} table in Non-secure memory"
         check.run(scene(title, with_table(check), made, World.REALM, spot, roots=roots, second=where), items)
@@ -307,3 +307,66 @@ def test_inconsistent(check: Check, spot: Place) -> None:
         check.run(
             scene(f"T0SZ {t0sz}, SL0 {sl0}", with_table(check), made, World.SECURE, spot, second=where), [stimulus]
         )
+
+
+def _denied_table(check: Check, *, bits: int, start: int, level: int) -> tuple[Stage2Builder, int, int]:
+    """Stage 2 in which the table of ``level`` for an address is apart from others: builder, address, table."""
+    made_2 = builder_2(check, bits=bits, level=start, spacing=1 << 16)
+    ipa = (1 << bits - 1) + (5 << 30)
+    made_2.put(ipa, 3, leaf_2(3, DATA, S2_ALL))
+    return made_2, ipa, made_2.table(ipa, level)
+
+
+@NESTED
+@pytest.mark.rule("GPC-123", "GPC-130", "GPC-131")
+def test_denied_table(check: Check, state: World, spot: Place) -> None:
+    """A level 1 table of stage 2 that may not be fetched, on behalf of data and of a stage-1 fetch, by every route."""
+    for scr_gpf, hcr_gpf, fetch in itertools.product((0, 1), (0, 1), (False, True)):
+        gpt = with_table(check)
+        made_2, ipa, table = _denied_table(check, bits=41, start=0, level=1)
+        gpt.granule(table, GPT_NoAccess)
+        made = builder(check)
+        if fetch:
+            made.put(_AREA, 0, ipa | TABLE)
+        else:
+            made.put(_AREA, 3, leaf(3, ipa, mapped(_user(spot))))
+        items: list[Item] = [access(check, kind, _AREA, 3, DATA, state) for kind in Kind]
+        title = f"stage 2 table denied to {'a stage-1 fetch' if fetch else 'data'}, GPF {scr_gpf} and {hcr_gpf}"
+        where = second(made_2, state, bits=41, level=0)
+        scr, hcr = {"GPF": scr_gpf}, {"GPF": hcr_gpf}
+        check.run(scene(title, gpt, made, state, spot, scr=scr, hcr=hcr, second=where), items)
+
+
+@pytest.mark.parametrize("level", [2, 3])
+@pytest.mark.rule("GPC-130", "GPC-080")
+def test_denied_deep_table(check: Check, level: int) -> None:
+    """A table of level 2 or 3 of a Realm's stage 2 that may not be fetched."""
+    gpt, made = with_table(check), builder(check)
+    made_2, ipa, table = _denied_table(check, bits=39, start=1, level=level)
+    gpt.granule(table, GPT_NoAccess)
+    made.put(_AREA, 3, leaf(3, ipa, mapped()))
+    stimulus = Stimulus(Kind.LOAD, _AREA, DATA, World.REALM)
+    where = second(made_2, World.REALM)
+    check.run(scene(DEEP_2, gpt, made, World.REALM, Place(1), second=where), [stimulus])
+
+
+DEEP_2 = "a stage-2 table of level 2 or 3 that may not be fetched"
+
+
+@NESTED
+@pytest.mark.rule("GPC-116")
+def test_gpcp(check: Check, state: World, spot: Place) -> None:
+    """GPCCR_EL3.GPCP: a fault on the fetch of a Table descriptor may be left out, and no other one."""
+    for gpcp, leaf_table in itertools.product((0, 1), (False, True)):
+        gpt, made = with_table(check), builder(check)
+        made_2, ipa, table = _denied_table(check, bits=41, start=0, level=1)
+        if leaf_table:
+            made_2.put(ipa, 1, leaf_2(1, DATA, S2_ALL))
+        gpt.granule(table, GPT_NoAccess)
+        made.put(_AREA, 3, leaf(3, ipa, mapped(_user(spot))))
+        items: list[Item] = [access(check, kind, _AREA, 3, DATA, state) for kind in DATA_KINDS]
+        where = scene(
+            f"GPCP {gpcp}, {'a Block' if leaf_table else 'a Table'}", gpt, made, state, spot,
+            second=second(made_2, state, bits=41, level=0), gpcp=gpcp,
+        )  # fmt: skip
+        check.run(where, items)
