@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 from harness.errors import MisuseError, TargetError
 from harness.judge.scene import Item, Scene
 from harness.judge.session import Session
-from harness.judge.stimulus import Kind, Stimulus
+from harness.judge.stimulus import Kind, Stimulus, access_of
 from harness.judge.tally import Tally
 from harness.probe.batch import decode_results
 from harness.probe.records import RECORD, World
@@ -173,5 +173,5 @@ def _model(session: Session, scene: Scene, items: Sequence[Item], sample: int = 
     begin = time.perf_counter()
     for stimulus in stimuli:
         gpt.forget()
-        PermittedOutcomes(session.pe, gpt, stimulus.va, stimulus.kind.access)
+        PermittedOutcomes(session.pe, gpt, stimulus.va, access_of(stimulus))
     return len(stimuli) / (time.perf_counter() - begin)

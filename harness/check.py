@@ -19,6 +19,8 @@ from harness.judge.tally import RuleTally, Tally
 from harness.report import Cells, CheckResult, Counts, Verdict
 from refmodel.rules import Rule
 
+_WEAK = "every observation may have come from what was still cached, or from a choice of the implementation"
+
 
 @dataclass
 class Check:
@@ -51,6 +53,12 @@ class Check:
     def not_observable(self, rule: Rule, reason: str) -> None:
         """A calibration in this run showed that the target cannot show what ``rule`` is about."""
         self.tally.not_observable[rule] = reason
+
+    def needs(self, what: str, present: bool) -> bool:
+        """The run showed whether the target has something; without it no cited rule applies."""
+        if not present:
+            self.tally.not_applicable = f"the target has no {what}"
+        return present
 
     def applies(self, feature: str, present: bool) -> bool:
         """Whether the target has a feature that its ID registers report; without it no cited rule applies."""
@@ -126,7 +134,10 @@ class Check:
         if found.judged:
             return Verdict.PASS, ""
         if found.weak:
-            return Verdict.NOT_OBSERVABLE, "every observation may have come from what was still cached"
+            return (
+                Verdict.NOT_OBSERVABLE,
+                _WEAK,
+            )
         return Verdict.INCONCLUSIVE, "no observation was decided by this rule"
 
 

@@ -36,12 +36,17 @@ class Console:
             raise MisuseError(f"{log}: the console's log cannot be opened: {error.strerror}; {_REMEDY}") from None
         self._child: fdspawn[bytes] = fdspawn(channel.fileno(), use_poll=True, timeout=None)
         self._recent = b""
+        self._again = b""
+        self._received = 0
 
     def read(self, timeout: float) -> bytes:
         """What arrived, waiting at most ``timeout`` seconds for something; empty when nothing came.
 
         TargetLostError when the other end is gone; MisuseError when the log cannot be written.
         """
+        if self._again:
+            data, self._again = self._again, b""
+            return data
         try:
             data = self._child.read_nonblocking(_READ_SIZE, max(timeout, 0.0))
         except pexpect.TIMEOUT:
@@ -50,7 +55,26 @@ class Console:
             raise TargetLostError("the console was closed by the machine") from error
         self._keep(data)
         self._recent = (self._recent + data)[-_TAIL_BYTES:]
+        self._received += len(data)
         return data
+
+    @property
+    def position(self) -> int:
+        """How many bytes ``read`` has given since the console was opened."""
+        return self._received - len(self._again)
+
+    def rewind(self, position: int) -> None:
+        """Let ``read`` give everything after ``position`` once more, as far back as recent bytes are kept."""
+        ahead = min(self._received - position, len(self._recent))
+        self._again = self._recent[len(self._recent) - ahead :]
+
+    def skip(self) -> None:
+        """Take what ``read`` would give once more as read."""
+        self._again = b""
+
+    def fileno(self) -> int:
+        """The descriptor to wait on."""
+        return self._channel.fileno()
 
     def send(self, data: bytes, timeout: float) -> None:
         """Send all of ``data``; TargetLostError when the machine takes nothing for ``timeout`` seconds."""

@@ -13,21 +13,25 @@ from typing import NoReturn
 import pytest
 
 from harness import reproduce
+from harness.boot.check import StackCheck
+from harness.boot.pool import StackOptions
 from harness.check import Check, describe, unstarted
 from harness.cli.report import as_lines
 from harness.errors import MisuseError, RealmcheckError, TargetError
 from harness.judge.cases import failure_text
 from harness.judge.tally import Tally
 from harness.report import CheckResult, Summary, Verdict
+from harness.rules.catalogue import Catalogue
 from harness.run import Run
 from harness.targets.factory import KNOWN, TargetFactory
 from harness.targets.target import TargetOptions
 from images import ImageError
+from images.download import UnreachableError
 from images.progress import progress_for
 from refmodel.rules import Rule
 
 _RUN = pytest.StashKey[Run]()
-_CHECK = pytest.StashKey[Check]()
+_CHECK = pytest.StashKey[Check | StackCheck]()
 _SUMMARY = pytest.StashKey[Summary]()
 _DESELECTED = pytest.StashKey[list[pytest.Item]]()
 _FAILED = pytest.StashKey[set[str]]()
@@ -52,6 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--timeout-scale", type=_factor, default=1.0, metavar="X", help="multiplies every deadline")
     group.addoption("--qemu", default="", metavar="PATH", help="your own qemu-system-aarch64")
     group.addoption("--probe", default="", metavar="ELF", help="your own probe firmware")
+    group.addoption("--rmm", type=Path, default=None, metavar="FILE", help="your own RMM, for the stack tfa-rmm")
     group.addoption("--offline", action="store_true", help="use what the cache has; never the network")
 
 
@@ -92,7 +97,7 @@ def _cited(item: pytest.Item) -> tuple[str, ...]:
 
 
 def _is_check(item: pytest.Item) -> bool:
-    return "check" in getattr(item, "fixturenames", ())
+    return bool({"check", "stack"}.intersection(getattr(item, "fixturenames", ())))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -112,8 +117,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _open_run(config: pytest.Config, items: list[pytest.Item]) -> Run:
-    for item in items:
-        _check_marks(item)
     option = config.option
     seed = random.SystemRandom().getrandbits(32) if option.seed is None else option.seed
     factory = TargetFactory(
@@ -125,7 +128,8 @@ def _open_run(config: pytest.Config, items: list[pytest.Item]) -> Run:
         timeout_scale=option.timeout_scale,
         progress=progress_for(),
     )
-    factory.prepare()
+    if any("check" in item.fixturenames for item in items if isinstance(item, pytest.Function)):
+        factory.prepare()
     suites = next((parent for parent in items[0].path.parents if parent.name == "suites"), None)
     if suites is None:
         raise MisuseError(f"{items[0].path}: a test that uses 'check' must lie in a folder suites/, beside its rules/")
@@ -137,7 +141,13 @@ def _open_run(config: pytest.Config, items: list[pytest.Item]) -> Run:
         seed=seed,
         scale=_SCALES[option.scale],
         command=("pytest", *config.invocation_params.args),
+        stack_options=StackOptions(
+            qemu=option.qemu, rmm=option.rmm, offline=option.offline, timeout_scale=option.timeout_scale
+        ),
+        progress=progress_for(),
     )
+    for item in items:
+        _check_marks(item, run.catalogue)
     run.begin()
     for item in items:
         run.plan(item.nodeid, _cited(item), "the run ended before it, or it left no result")
@@ -147,10 +157,11 @@ def _open_run(config: pytest.Config, items: list[pytest.Item]) -> Run:
     return run
 
 
-def _check_marks(item: pytest.Item) -> None:
+def _check_marks(item: pytest.Item, catalogue: Catalogue) -> None:
     """MisuseError for marks that would let a check end green without a verdict."""
     cited = _cited(item)
-    unknown = [name for name in cited if name not in _KNOWN_RULES]
+    known = _KNOWN_RULES if "check" in getattr(item, "fixturenames", ()) else catalogue.rules.keys()
+    unknown = [name for name in cited if name not in known]
     if not cited or unknown:
         what = f"unknown rule {unknown[0]}" if unknown else "no rule"
         raise MisuseError(f"{item.nodeid} cites {what}; mark it with @pytest.mark.rule and an id of suites/rules")
@@ -166,7 +177,11 @@ def check(request: pytest.FixtureRequest) -> Check:
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     cited = tuple(map(Rule, _cited(item)))
     options = TargetOptions(
-        l0gptsz=parameters.get("l0gptsz", 30), wire_only=option.wire_only, timeout_scale=option.timeout_scale
+        l0gptsz=parameters.get("l0gptsz", 30),
+        wire_only=option.wire_only,
+        timeout_scale=option.timeout_scale,
+        pes=parameters.get("pes", 1),
+        variant=parameters.get("variant", "") if run.factory.self_test else "",
     )
     shown = {name: str(value) for name, value in parameters.items()}
     try:
@@ -182,11 +197,34 @@ def check(request: pytest.FixtureRequest) -> Check:
         test=item.nodeid,
         cited=cited,
         session=session,
-        tally=Tally(waive=lambda rule, signature: run.waive(rule, signature, info), cited=cited),
+        tally=Tally(waive=lambda rule, signature: run.waive(rule, signature, info.version), cited=cited),
         rng=run.rng(item.nodeid),
         scale=run.scale,
         parameters=shown,
     )
+    item.stash[_CHECK] = made
+    return made
+
+
+@pytest.fixture
+def stack(request: pytest.FixtureRequest) -> StackCheck:
+    """A check of the current test that boots stacks: machines, verdicts, random numbers."""
+    item, run = request.node, request.config.stash[_RUN]
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    made = StackCheck(
+        test=item.nodeid,
+        cited=_cited(item),
+        pool=run.stacks,
+        rng=run.rng(item.nodeid),
+        waive=lambda rule, signature: run.waive(rule, signature, run.stack_version),
+        scale=run.scale,
+        reproduce=reproduce.command(item.nodeid, request.config.option, run.seed),
+        parameters={name: str(value) for name, value in parameters.items()},
+    )
+    if not run.factory.boots_stacks:
+        made.not_applicable = f"the target {run.factory.name} boots no firmware"
+        _add(run, made.results())
+        pytest.skip(made.not_applicable)
     item.stash[_CHECK] = made
     return made
 
@@ -204,10 +242,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         outcome = yield
     except TargetError as error:
         problem = f"the target was lost: {describe(error)}"
-        run.discard(check.session)
+        _release(run, check)
+    except UnreachableError as error:
+        _not_run(run, item, error)
     except BaseException as error:
         # Whatever stopped the test, what the model knows of the machine may be out of step with it now.
-        run.discard(check.session)
+        _release(run, check)
         problem = f"the test did not finish: {type(error).__name__}: {error}"
         _add(run, check.results(problem))
         if isinstance(error, MisuseError | pytest.skip.Exception | pytest.xfail.Exception):
@@ -216,14 +256,30 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     results = check.results(problem)
     _add(run, results)
     _stop_when_failed(item, {rule for r in results if r.verdict is Verdict.FAIL for rule in r.rules})
-    if check.tally.first_case is not None:
-        more = f"\n\n{check.tally.failed} observations in all are not permitted" if check.tally.failed > 1 else ""
-        pytest.fail(f"FAIL {failure_text(check.tally.first_case, str(run.directory))}{more}", pytrace=False)
+    judged = check.tally if isinstance(check, Check) else check
+    if judged.first_case is not None:
+        more = f"\n\n{judged.failed} observations in all are not permitted" if judged.failed > 1 else ""
+        pytest.fail(f"FAIL {failure_text(judged.first_case, str(run.directory))}{more}", pytrace=False)
     incomplete = [r for r in results if r.verdict is Verdict.INCONCLUSIVE]
     if incomplete:
         lines = "\n".join(f"{r.rules[0]}: {r.reason}" for r in incomplete)
         pytest.fail(f"INCONCLUSIVE\n{lines}", pytrace=False)
     return outcome
+
+
+def _not_run(run: Run, item: pytest.Item, error: UnreachableError) -> NoReturn:
+    """What a test boots cannot be downloaded here: that is no verdict about it."""
+    with contextlib.suppress(MisuseError):  # ``broken`` stops the run at the next result
+        run.left_out(item.nodeid, Verdict.NOT_RUN, str(error))
+    pytest.skip(f"NOT_RUN: {error}")
+
+
+def _release(run: Run, check: Check | StackCheck) -> None:
+    """The state of the machine that a test used is unknown."""
+    if isinstance(check, Check):
+        run.discard(check.session)
+    else:
+        check.release()
 
 
 def _add(run: Run, results: Sequence[CheckResult]) -> None:

@@ -11,13 +11,16 @@ import platform
 import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from harness.boot.pool import StackOptions, StackPool
+from harness.boot.prepare import Prepared
 from harness.errors import MisuseError, RealmcheckError, TargetError, TargetProtocolError
 from harness.judge.session import Session, StoreBatch
+from harness.mutants import falsify
 from harness.report import (
     BatchStore,
     CheckResult,
@@ -34,7 +37,9 @@ from harness.report import (
 )
 from harness.rules.catalogue import Catalogue, load_catalogue
 from harness.targets.factory import TargetFactory
+from harness.targets.qemu_machine import version_of
 from harness.targets.target import Target, TargetInfo, TargetOptions
+from images.progress import Progress
 from refmodel.features import Features
 from refmodel.gpt.decode import GPTL0Size
 from refmodel.sysregs import GPCCR_EL3
@@ -65,6 +70,11 @@ class Run:
     writer: ResultWriter | None = None
     waivers: tuple[Waiver, ...] = ()
     broken: str = ""
+    stack_options: StackOptions = field(default_factory=StackOptions)
+    progress: Progress | None = None
+    _record: TargetRecord | None = None
+    _stack_features: dict[str, str] = field(default_factory=dict)
+    _stacks: StackPool | None = None
     _planned: dict[str, tuple[tuple[str, ...], str]] = field(default_factory=dict)
     _gaps: bool = False
     _refused: dict[TargetOptions, list[RealmcheckError]] = field(default_factory=dict)
@@ -134,13 +144,47 @@ class Run:
         try:
             target.power_on()
             _verify(target.info)
-            with self._recording():
-                self._the_writer().target(TargetRecord.of(target.info))
+            self._describe(TargetRecord.of(target.info))
             return Session(target, store=self._keeper(target.info))
         except BaseException:
             with contextlib.suppress(Exception):
                 target.power_off()
             raise
+
+    def _describe(self, record: TargetRecord) -> None:
+        """Record what the target says of itself, with what is known of the stacks that were booted on it."""
+        self._record = record
+        known = dict(record.features) | self._stack_features
+        binaries = tuple(dict.fromkeys((*record.provenance, *self.stacks.provenance())))
+        with self._recording():
+            self._the_writer().target(replace(record, features=known, provenance=binaries))
+
+    def _stack_used(self, prepared: Prepared) -> None:
+        """A stack was prepared: its binaries belong in the results."""
+        self._stack_features["RMM"] = "present" if self.stacks.rmm_given else "absent"
+        version = version_of(prepared.qemu)
+        factory = self.factory
+        empty = TargetRecord(name=factory.name, kind=factory.kind, version=version, self_test=factory.self_test)
+        self._describe(self._record or empty)
+
+    @property
+    def stacks(self) -> StackPool:
+        """The machines of the suites that boot firmware."""
+        if self._stacks is None:
+            mutant = self.factory.stack_mutant
+            options = self.stack_options
+            if mutant is not None:
+                falsify(mutant)
+                options = replace(options, firmware=mutant.firmware)
+            self._stacks = StackPool(
+                options, logs=lambda: self.directory / "logs", progress=self.progress, heard=self._stack_used
+            )
+        return self._stacks
+
+    @property
+    def stack_version(self) -> str:
+        """QEMU's version, as the stacks that were booted have it; empty while none was."""
+        return self._record.version if self._record else ""
 
     def discard(self, session: Session) -> None:
         """A session whose state is unknown: power its target off; the next test starts a new one."""
@@ -178,9 +222,11 @@ class Run:
             raise MisuseError("the run has no results yet; call begin() first")
         return self.writer
 
-    def waive(self, rule: str, signature: str, target: TargetInfo) -> str | None:
-        """The waiver that covers a deviation of this target, by name."""
-        applying = [w for w in self.waivers if w.applies(target.name, target.version)]
+    def waive(self, rule: str, signature: str, version: str) -> str | None:
+        """The waiver that covers a deviation of this run's target in this version, by name."""
+        # A mutant of stacks runs on QEMU, whose known deviations must not be taken for the mutant's.
+        name = "qemu" if self.factory.stack_mutant else self.factory.name
+        applying = [w for w in self.waivers if w.applies(name, version)]
         waiver = find(applying, (rule,), signature, {})
         return waiver.id if waiver else None
 
@@ -204,6 +250,8 @@ class Run:
             # A target that cannot be switched off any more is gone; the results must be closed all the same.
             with contextlib.suppress(Exception):
                 target.power_off()
+        if self._stacks is not None:
+            self._stacks.close()
         if self.writer is None or self.broken:
             return None
         for test, (_, reason) in list(self._planned.items()):

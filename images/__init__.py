@@ -1,10 +1,10 @@
-"""What is booted: QEMU, a compiler, the probe firmware.  This is the public face; the modules beside it do the work.
+"""What is booted: QEMU, a compiler, the probe firmware, TF-A, a Linux host.  This is the public face.
 
 ``provide(name)`` gives an ``Image``, obtaining or building it when the cache does not have it; every failure is an
-``ImageError`` of one line.  A user's own QEMU, compiler or probe is named by ``override`` or by the environment
-variables REALMCHECK_QEMU, REALMCHECK_QEMU10, REALMCHECK_CC and REALMCHECK_PROBE; where the name is that of another
-image of the same kind (``qemu10`` for ``qemu``), that image is meant, and where it is the image's own name, the image
-itself, as if nothing was named.  REALMCHECK_OFFLINE=1 forbids the network.
+``ImageError`` of one line.  A user's own QEMU, compiler, probe, TF-A, kernel and so on is named by ``override`` or by
+the environment variable that the catalogue gives; where the name is that of another image of the same kind (``qemu10``
+for ``qemu``), that image is meant, and where it is the image's own name, the image itself, as if nothing was named.
+REALMCHECK_OFFLINE=1 forbids the network.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from images import catalogue, compiler, probe_build, qemu
+from images import archive, catalogue, compiler, initramfs, payload, probe_build, program, qemu, source, tfa
 from images.cache import Cache
-from images.catalogue import PackageSpec, ProbeSpec, Spec
+from images.catalogue import ArchiveSpec, FirmwareSpec, InitramfsSpec, PackageSpec, ProbeSpec, SourceSpec, Spec
 from images.debian import Request
 from images.errors import ImageError
 from images.image import Image, Provenance
@@ -43,8 +43,36 @@ def provide(name: str, *, offline: bool = False, progress: Progress | None = Non
             return probe_build.provide(spec, request.cache, request.progress, builder)
         case PackageSpec(kind="qemu"):
             return qemu.provide(spec, request, chosen)
+        case PackageSpec(kind="kernel" | "userland"):
+            return payload.provide(spec, request, chosen)
+        case InitramfsSpec():
+            if chosen:
+                return initramfs.own(spec, chosen)
+            parts = [provide(part, offline=offline, progress=progress) for part in (spec.busybox, spec.tool)]
+            return initramfs.provide(spec, request.cache, request.progress, *parts)
+        case SourceSpec():
+            return source.provide(spec, request)
+        case ArchiveSpec():
+            return archive.own(spec, chosen) if chosen else archive.provide(spec, request)
+        case FirmwareSpec():
+            return _firmware(spec, request, chosen)
+        case PackageSpec(kind="tool"):
+            return program.provide(spec, request, chosen)
         case PackageSpec():
             return compiler.provide(spec, request, chosen)
+
+
+def _firmware(spec: FirmwareSpec, request: Request, chosen: str) -> Image:
+    if chosen:
+        return tfa.own(spec, chosen)
+    offline, progress = request.offline, request.progress
+    tarball = provide(spec.source, offline=offline, progress=progress)
+    builder = provide("compiler", offline=offline, progress=progress)
+
+    def make() -> Image:
+        return provide("make", offline=offline, progress=progress)
+
+    return tfa.provide(spec, request.cache, request.progress, tarball, builder, make)
 
 
 def find(name: str) -> Image | None:
@@ -65,6 +93,24 @@ def find(name: str) -> Image | None:
             return probe_build.find(spec, request.cache, builder) if builder else None
         case PackageSpec(kind="qemu"):
             return qemu.find(spec, request, chosen)
+        case PackageSpec(kind="kernel" | "userland"):
+            return payload.find(spec, request, chosen)
+        case InitramfsSpec():
+            if chosen:
+                return initramfs.own(spec, chosen)
+            busybox, tool = find(spec.busybox), find(spec.tool)
+            return initramfs.find(spec, request.cache, busybox, tool) if busybox and tool else None
+        case SourceSpec():
+            return source.find(spec, request)
+        case ArchiveSpec():
+            return archive.own(spec, chosen) if chosen else archive.find(spec, request)
+        case FirmwareSpec():
+            if chosen:
+                return tfa.own(spec, chosen)
+            tarball, builder = find(spec.source), find("compiler")
+            return tfa.find(spec, request.cache, tarball, builder) if tarball and builder else None
+        case PackageSpec(kind="tool"):
+            return program.find(spec, request, chosen)
         case PackageSpec():
             return compiler.find(spec, request, chosen)
 

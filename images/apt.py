@@ -1,4 +1,4 @@
-"""Downloading a package and everything it needs with a private apt: the machine's archive and keys, own state.
+"""Downloading a package and all it needs, or a source package, with a private apt: the machine's archive and keys.
 
 It runs as an ordinary user and touches nothing of the machine's apt.  apt itself checks the archive's signature and
 the hashes; the sha256 of every file is computed here once more and compared with the signed index.
@@ -34,8 +34,8 @@ _UNSIGNED: Final = (  # also said when the signed file could not be fetched
 )  # fmt: skip
 _DATED: Final = ("is not valid yet", "is expired", "invalid since", "invalid for another")
 _ABSENT: Final = (
-    "Unable to locate package", "no installation candidate", "unmet dependencies", "does not have a Release file",
-    "held broken packages",
+    "Unable to locate package", "Unable to find a source package", "no installation candidate",
+    "unmet dependencies", "does not have a Release file", "held broken packages",
 )  # fmt: skip
 _COPIED_SETTINGS: Final = re.compile(
     r"Acquire::(?:https?|ftp|mirror|tor|Check-|Max-|Force|Retries|Queue|Send)", re.IGNORECASE
@@ -48,7 +48,7 @@ Report = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Package:
-    """One .deb as the signed index describes it; ``size`` in bytes, ``sha256`` in hex."""
+    """One .deb or file of a source package as the signed index has it; ``size`` in bytes, ``sha256`` in hex."""
 
     name: str
     version: str
@@ -82,27 +82,46 @@ class PrivateApt:
             raise ImageError("os-release has no VERSION_CODENAME, so the machine's release is unknown")
         return self.archive.codename
 
-    def fetch(self, names: Sequence[str], target: str) -> list[Package]:
+    def fetch(self, names: Sequence[str], target: str, only: Sequence[str] = ()) -> list[Package]:
         """Download the packages ``names`` with all they depend on into ``debs``, preferring the suite ``target``.
 
-        An interrupted download is continued, network errors are retried.  ImageError for the rest.
+        With ``only``, patterns of whole names, just those of them.  An interrupted download is continued, network
+        errors are retried.  ImageError for the rest.
         """
         try:
             self._write_configuration()
             self._retried(self._update)
             wanted = self._retried(lambda: self._resolve(names, self._suite(target)))
-            self._retried(lambda: self._download(names, self._suite(target), wanted))
+            if only:
+                wanted = self._selected(wanted, only)
+                self._retried(lambda: self._download_alone(wanted))
+            else:
+                self._retried(lambda: self._download(names, self._suite(target), wanted))
         except OSError as error:
             raise tools.file_error(error, self.root) from error
         return wanted
 
-    def _write_configuration(self) -> None:
+    def fetch_source(self, name: str) -> list[Package]:
+        """Download the files of the source package ``name`` into ``debs``: its .dsc and what that names.
+
+        As ``fetch``; nothing is unpacked, so that apt needs no further tools.
+        """
+        try:
+            self._write_configuration("deb-src")
+            self._retried(self._update)
+            wanted = self._retried(lambda: self._resolve_source(name))
+            self._retried(lambda: self._download_source(name, wanted))
+        except OSError as error:
+            raise tools.file_error(error, self.root) from error
+        return wanted
+
+    def _write_configuration(self, kind: str = "deb") -> None:
         self.root.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)  # its sources may hold a mirror's password
         for directory in ("lists/partial", "archives/partial", "empty/partial", "log", "tmp"):
             (self.root / directory).mkdir(parents=True, exist_ok=True)
         (self.root / "status").touch()
-        (self.root / "realmcheck.sources").write_text(self._sources(), encoding="utf-8")
+        (self.root / "realmcheck.sources").write_text(self._sources(kind), encoding="utf-8")
         settings = {
             "Dir::State": self.root,
             "Dir::State::lists": self.root / "lists",
@@ -136,10 +155,10 @@ class PrivateApt:
         lines = [f'{key} "{value}";' for key, value in settings.items()]
         self._config.write_text("\n".join(lines + self._machine_settings()) + "\n", encoding="utf-8")
 
-    def _sources(self) -> str:
+    def _sources(self, kind: str) -> str:
         # copy: instead of file: makes apt put the packages of a local mirror where all others are put
         uri = re.sub(r"^file:", "copy:", self.archive.uri)
-        fields = ["Types: deb", f"URIs: {uri}", f"Suites: {' '.join(self.suites)}", "Components: main"]
+        fields = [f"Types: {kind}", f"URIs: {uri}", f"Suites: {' '.join(self.suites)}", "Components: main"]
         if self.archive.signed_by:
             fields.append(f"Signed-By: {self.archive.signed_by}")
         return "\n".join(fields) + "\n"
@@ -162,22 +181,60 @@ class PrivateApt:
         # because the default of --print-uris is MD5 (what apt checks when it downloads is not affected)
         options = ["-o", f"Dir::Cache::archives={self.root / 'empty'}", "-o", "Acquire::ForceHash=SHA256"]
         arguments = ["apt-get", "-qq", "--print-uris", *options, *self._install_arguments(names, target)]
+        return [self._deb(*self._parse_uri(line)) for line in self._printed_uris(arguments)]
+
+    def _resolve_source(self, name: str) -> list[Package]:
+        """The files of a source package; the version is the one in its .dsc's name."""
+        options = ["--print-uris", "--only-source", "-o", "Acquire::ForceHash=SHA256"]
+        files = [self._parse_uri(line) for line in self._printed_uris(["apt-get", "-qq", *options, "source", name])]
+        versions = [file.removesuffix(".dsc").partition("_")[2] for _, file, _, _ in files if file.endswith(".dsc")]
+        if len(versions) != 1:
+            raise ImageError(f"apt names {len(versions)} .dsc files for {name}", where=self.archive.public_uri)
+        return [Package(name, versions[0], "source", file, uri, size, digest) for uri, file, size, digest in files]
+
+    def _printed_uris(self, arguments: Sequence[str]) -> list[str]:
         result = tools.run(arguments, env=self._environment())
         if result.returncode != 0:
             raise self._failure(result.stderr)
-        return [self._parse_uri(line) for line in result.stdout.splitlines() if line.startswith("'")]
+        return [line for line in result.stdout.splitlines() if line.startswith("'")]
 
-    def _parse_uri(self, line: str) -> Package:
+    def _parse_uri(self, line: str) -> tuple[str, str, int, str]:
+        """(URI, file, size, sha256) of a line of ``--print-uris``."""
         found = re.match(r"'([^']+)' (\S+) (\d+) SHA256:([0-9a-f]{64})$", line.strip())
         if not found:
             raise ImageError(f"apt gives no sha256 in: {line}", where=self.archive.public_uri)
         uri, file, size, digest = found.groups()
+        return re.sub("^copy:", "file:", without_password(uri)), file, int(size), digest
+
+    @staticmethod
+    def _deb(uri: str, file: str, size: int, digest: str) -> Package:
         name, version, architecture = urllib.parse.unquote(file.removesuffix(".deb")).split("_")
-        uri = re.sub("^copy:", "file:", without_password(uri))
-        return Package(name, version, architecture, file, uri, int(size), digest)
+        return Package(name, version, architecture, file, uri, size, digest)
 
     def _download(self, names: Sequence[str], target: str, wanted: Sequence[Package]) -> None:
         self._apt("downloading", "--download-only", *self._install_arguments(names, target))
+        self._compare(wanted)
+
+    def _selected(self, packages: Sequence[Package], only: Sequence[str]) -> list[Package]:
+        for pattern in only:
+            if not any(re.fullmatch(pattern, item.name) for item in packages):
+                raise ImageError(f"no package of the closure is named {pattern}", where=self.archive.public_uri)
+        return [item for item in packages if any(re.fullmatch(pattern, item.name) for pattern in only)]
+
+    def _download_alone(self, wanted: Sequence[Package]) -> None:
+        # without their dependencies, into the directory that apt is started in
+        missing = [item for item in wanted if not (self.debs / item.file).is_file()]
+        if missing:
+            self._apt("downloading", "download", *(f"{item.name}={item.version}" for item in missing))
+        self._compare(wanted)
+
+    def _download_source(self, name: str, wanted: Sequence[Package]) -> None:
+        # apt puts sources into the directory that it is started in
+        self._apt("downloading", "--download-only", "--only-source", "source", f"{name}={wanted[0].version}")
+        self._compare(wanted)
+
+    def _compare(self, wanted: Sequence[Package]) -> None:
+        """Every file against the signed index; one that differs is removed, and the download worth another attempt."""
         for index, item in enumerate(wanted):
             path = self.debs / item.file
             self._report("checking packages", index / len(wanted))
@@ -212,6 +269,7 @@ class PrivateApt:
         process = subprocess.Popen(
             ["apt-get", "-qq", "-o", "APT::Status-Fd=1", *arguments],
             env=self._environment(),
+            cwd=self.debs,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

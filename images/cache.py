@@ -8,6 +8,7 @@
     ROOT/refs/NAME.json         which entry stands for a catalogue entry, and the spec it was made for
     ROOT/locks/NAME.lock        one provider at a time, per image
     ROOT/work/NAME.*/           what is being built; renamed into entries/ when finished
+    ROOT/downloads/             archives that are being downloaded, with .part appended while they are not whole
     ROOT/apt/                   private state and partial downloads of apt: what lets a broken run resume
 """
 
@@ -113,6 +114,11 @@ class Cache:
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or default_root()
+
+    @property
+    def download_directory(self) -> Path:
+        """Where downloads that are under way live."""
+        return self.root / "downloads"
 
     @property
     def apt_directory(self) -> Path:
@@ -244,7 +250,8 @@ class Cache:
                     raise file_error(error, path) from error
 
     def clean_downloads(self) -> None:
-        """Remove apt's private state, after waiting for whoever is using it."""
+        """Remove apt's private state, after waiting for whoever is using it, and downloads that broke off."""
+        shutil.rmtree(self.download_directory, ignore_errors=True)
         for path in sorted(self.apt_directory.glob("*")):
             with self.lock(f"apt-{path.name}"):
                 shutil.rmtree(path, ignore_errors=True)

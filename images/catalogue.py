@@ -17,6 +17,10 @@ from images.image import parse_version
 
 CATALOGUE: Final = Path(__file__).with_name("catalogue.toml")
 HOST_SUITE: Final = "host"
+KINDS: Final = (
+    "qemu", "compiler", "tool", "kernel", "userland", "probe", "program", "initramfs", "source", "firmware",
+    "archive",
+)  # fmt: skip
 # Names become parts of paths, and words of apt's command line and sources: nothing else may hide in them.
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
 _PACKAGE: Final = re.compile(r"[a-z0-9][a-z0-9+.-]+")
@@ -32,6 +36,10 @@ class PackageSpec:
     machine's own release).  ``packages_arm64`` takes the place of ``packages`` on an arm64 machine.  ``program`` is
     the main binary inside the prefix, ``minimum`` the oldest version that is good enough, ``environment`` the variable
     by which a user names an own one.
+
+    What the target runs, not this machine, has more: the Debian ``architecture`` it is for, ``only`` which packages of
+    the closure are wanted (patterns of whole names; the others are not downloaded), and ``says``, a pattern whose group
+    is the version that the file states of itself.  Its ``program`` may hold ``*``.
     """
 
     name: str
@@ -44,6 +52,9 @@ class PackageSpec:
     packages_arm64: tuple[str, ...]
     program: str
     minimum: tuple[int, ...]
+    architecture: str = ""
+    only: tuple[str, ...] = ()
+    says: str = ""
 
     def digest(self, architecture: str, codename: str) -> str:
         """What a cache entry must have been made for: the parameters that choose it, the machine, and its release."""
@@ -56,22 +67,86 @@ class PackageSpec:
             self.program,
             self.minimum,
         ]
-        chosen += [architecture, release]
+        chosen += [self.architecture, self.only, self.says] if self.architecture else [architecture, release]
         return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeSpec:
-    """The probe firmware, built from our source as one ``personality``; ``environment`` names a user's own ELF."""
+    """A program for the target, built from our source as one ``personality``; ``environment`` names a user's own ELF.
+
+    ``directory`` is the folder of ``images`` that holds its sources and ``build.toml``.
+    """
 
     name: str
     kind: str
     summary: str
     environment: str
     personality: str
+    directory: str = "probe"
 
 
-Spec = PackageSpec | ProbeSpec
+@dataclass(frozen=True, kw_only=True)
+class InitramfsSpec:
+    """The first file system of a Linux host, put together from the images ``busybox`` and ``tool``."""
+
+    name: str
+    kind: str
+    summary: str
+    environment: str
+    busybox: str
+    tool: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSpec:
+    """A Debian source ``package`` of ``suites``, kept as it is downloaded; ``minimum`` is the oldest good version."""
+
+    name: str
+    kind: str
+    summary: str
+    environment: str = ""
+    suites: tuple[str, ...]
+    package: str
+    minimum: tuple[int, ...]
+
+    def digest(self, architecture: str, codename: str) -> str:
+        """What a cache entry must have been made for; a source package is the same on every machine."""
+        return hashlib.sha256(json.dumps([self.suites, self.package, self.minimum]).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirmwareSpec:
+    """TF-A, built from the image ``source`` by ``images/tfa/build.toml``; ``environment`` names a user's own build.
+
+    ``edits`` names the recipe's optional edits that this build has beside the others: a known fault, say.
+    """
+
+    name: str
+    kind: str
+    summary: str
+    environment: str
+    source: str
+    edits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveSpec:
+    """A prebuilt archive at ``url`` (http or https) with ``sha256`` (hex); ``members`` are paths that it must hold.
+
+    ``environment`` names a directory of the user's with the same content.
+    """
+
+    name: str
+    kind: str
+    summary: str
+    environment: str
+    url: str
+    sha256: str
+    members: tuple[str, ...]
+
+
+Spec = PackageSpec | ProbeSpec | InitramfsSpec | SourceSpec | FirmwareSpec | ArchiveSpec
 
 
 def _words(table: tomlfile.Table, key: str, shape: re.Pattern[str], default: Sequence[str] = ()) -> tuple[str, ...]:
@@ -85,6 +160,13 @@ def _words(table: tomlfile.Table, key: str, shape: re.Pattern[str], default: Seq
     return found
 
 
+def _word(table: tomlfile.Table, key: str, shape: re.Pattern[str]) -> str:
+    found = table.string(key)
+    if not shape.fullmatch(found):
+        raise table.error(f"must be a name such as {shape.pattern}, not {found!r}", key)
+    return found
+
+
 def _variable(table: tomlfile.Table) -> str:
     found = table.string("environment")
     if not _VARIABLE.fullmatch(found):
@@ -92,11 +174,16 @@ def _variable(table: tomlfile.Table) -> str:
     return found
 
 
+def _minimum(table: tomlfile.Table) -> tuple[int, ...]:
+    found = parse_version(table.string("minimum"))
+    if not found:
+        raise table.error(f"must be a version such as '11.1', not {table.string('minimum')!r}", "minimum")
+    return found
+
+
 def _package_spec(name: str, table: tomlfile.Table) -> PackageSpec:
     table.only(PackageSpec.__dataclass_fields__.keys() - {"name"})
-    minimum = parse_version(table.string("minimum"))
-    if not minimum:
-        raise table.error(f"must be a version such as '11.1', not {table.string('minimum')!r}", "minimum")
+    minimum = _minimum(table)
     suites, target = _words(table, "suites", _SUITE), table.string("target")
     if target not in suites:
         raise table.error(f"must be one of the suites {', '.join(suites)}, not {target!r}", "target")
@@ -115,7 +202,19 @@ def _package_spec(name: str, table: tomlfile.Table) -> PackageSpec:
         packages_arm64=_words(table, "packages_arm64", _PACKAGE, packages),
         program=program,
         minimum=minimum,
+        architecture=_word(table, "architecture", _PACKAGE) if "architecture" in table.values else "",
+        only=_expressions(table, table.strings("only", ())),
+        says="".join(_expressions(table, (table.string("says", ""),))),
     )
+
+
+def _expressions(table: tomlfile.Table, found: tuple[str, ...]) -> tuple[str, ...]:
+    for item in found:
+        try:
+            re.compile(item)
+        except re.error as error:
+            raise table.error(f"{item!r} is no regular expression: {error}") from error
+    return found
 
 
 def _probe_spec(name: str, table: tomlfile.Table) -> ProbeSpec:
@@ -126,6 +225,65 @@ def _probe_spec(name: str, table: tomlfile.Table) -> ProbeSpec:
         summary=table.string("summary"),
         environment=_variable(table),
         personality=table.string("personality"),
+        directory=_word(table, "directory", _NAME) if "directory" in table.values else "probe",
+    )
+
+
+def _initramfs_spec(name: str, table: tomlfile.Table) -> InitramfsSpec:
+    table.only(InitramfsSpec.__dataclass_fields__.keys() - {"name"})
+    return InitramfsSpec(
+        name=name,
+        kind=table.string("kind"),
+        summary=table.string("summary"),
+        environment=_variable(table),
+        busybox=table.string("busybox"),
+        tool=table.string("tool"),
+    )
+
+
+def _source_spec(name: str, table: tomlfile.Table) -> SourceSpec:
+    table.only(SourceSpec.__dataclass_fields__.keys() - {"name", "environment"})
+    return SourceSpec(
+        name=name,
+        kind=table.string("kind"),
+        summary=table.string("summary"),
+        suites=_words(table, "suites", _SUITE),
+        package=_word(table, "package", _PACKAGE),
+        minimum=_minimum(table),
+    )
+
+
+def _firmware_spec(name: str, table: tomlfile.Table) -> FirmwareSpec:
+    table.only(FirmwareSpec.__dataclass_fields__.keys() - {"name"})
+    return FirmwareSpec(
+        name=name,
+        kind=table.string("kind"),
+        summary=table.string("summary"),
+        environment=_variable(table),
+        source=table.string("source"),
+        edits=table.strings("edits", ()),
+    )
+
+
+def _archive_spec(name: str, table: tomlfile.Table) -> ArchiveSpec:
+    table.only(ArchiveSpec.__dataclass_fields__.keys() - {"name"})
+    url, sha256 = table.string("url"), table.string("sha256")
+    if not re.match(r"https?://[^/\s]+/\S+$", url):
+        raise table.error(f"must be an http or https URL, not {url!r}", "url")
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise table.error("must be 64 hexadecimal digits", "sha256")
+    members = table.strings("members")
+    for member in members:
+        if not member or Path(member).is_absolute() or ".." in Path(member).parts:
+            raise table.error(f"must hold paths inside the archive, not {member!r}", "members")
+    return ArchiveSpec(
+        name=name,
+        kind=table.string("kind"),
+        summary=table.string("summary"),
+        environment=_variable(table),
+        url=url,
+        sha256=sha256,
+        members=members,
     )
 
 
@@ -138,12 +296,20 @@ def load(path: Path = CATALOGUE) -> Mapping[str, Spec]:
             raise top.error(f"must have a name such as {_NAME.pattern}", name)
         table = top.table(name)
         match table.string("kind"):
-            case "qemu" | "compiler":
+            case "qemu" | "compiler" | "tool" | "kernel" | "userland":
                 specs[name] = _package_spec(name, table)
-            case "probe":
+            case "probe" | "program":
                 specs[name] = _probe_spec(name, table)
+            case "initramfs":
+                specs[name] = _initramfs_spec(name, table)
+            case "source":
+                specs[name] = _source_spec(name, table)
+            case "firmware":
+                specs[name] = _firmware_spec(name, table)
+            case "archive":
+                specs[name] = _archive_spec(name, table)
             case other:
-                raise table.error(f"must be qemu, compiler or probe, not {other!r}", "kind")
+                raise table.error(f"must be one of {', '.join(KINDS)}, not {other!r}", "kind")
     return specs
 
 

@@ -156,15 +156,5 @@ def _check(spec: PackageSpec, prefix: Path) -> debian.Checked:
 
 
 def _image(spec: PackageSpec, entry: Entry) -> Image:
-    prefix = entry.path / "prefix"
-    return Image(
-        name=spec.name,
-        kind=spec.kind,
-        path=prefix / spec.program,
-        argv=_argv(spec, prefix),
-        version=parse_version(entry.record.version),
-        version_text=f"gcc {entry.record.version} {entry.record.digest[:20]}",
-        origin="debian",
-        provenance=debian.provenance(entry),
-        packages=entry.record.packages,
-    )
+    text = f"gcc {entry.record.version} {entry.record.digest[:20]}"
+    return debian.image(spec, entry, _argv(spec, entry.path / "prefix"), text)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ from images.apt import Package, PrivateApt
 from images.cache import FORMAT, Cache, DamagedError, Entry, Record
 from images.catalogue import PackageSpec
 from images.errors import ImageError
-from images.image import Provenance, sha256_of
+from images.image import Image, Provenance, parse_version, sha256_of
 from images.progress import Progress
 
 Checked = tuple[str, Sequence[str]]
@@ -71,15 +71,18 @@ def _sound(spec: PackageSpec, request: Request) -> Entry | None:
 
 def _unpacked(spec: PackageSpec, request: Request, check: Callable[[Path], Checked], skip: frozenset[str]) -> Entry:
     archive = apt_sources.archive()
+    if spec.architecture:
+        archive = replace(archive, architecture=spec.architecture)
     _refuse_noexec(request.cache.root)
     directory = request.cache.apt_directory / f"{'+'.join(spec.suites)}-{archive.architecture}"
-    names = spec.packages_arm64 if archive.architecture == "arm64" else spec.packages
+    on_arm64 = archive.architecture == "arm64" and not spec.architecture
+    names = spec.packages_arm64 if on_arm64 else spec.packages
     cache = request.cache
     with cache.lock(f"apt-{directory.name}") as lock, cache.staging(spec.name) as staging:
         apt = PrivateApt(
             directory, archive, spec.suites, lambda what, part: request.progress.step(spec.name, what, part), lock
         )
-        packages = apt.fetch(names, spec.target)
+        packages = apt.fetch(names, spec.target, spec.only)
         prefix = staging / "prefix"
         prefix.mkdir()
         owners: dict[str, Package] = {}
@@ -142,6 +145,21 @@ def provenance(entry: Entry) -> tuple[Provenance, ...]:
         origin=f"{record.source.get('uri', '')} {record.source.get('suites', '')}",
     )
     return (*entry.binaries(), packages)
+
+
+def image(spec: PackageSpec, entry: Entry, argv: tuple[str, ...], version_text: str) -> Image:
+    """The image of an unpacked entry."""
+    return Image(
+        name=spec.name,
+        kind=spec.kind,
+        path=entry.path / "prefix" / spec.program,
+        argv=argv,
+        version=parse_version(entry.record.version),
+        version_text=version_text,
+        origin="debian",
+        provenance=provenance(entry),
+        packages=entry.record.packages,
+    )
 
 
 def _record(

@@ -81,6 +81,26 @@ def check_bootable(path: Path) -> Bootable:
         raise ImageError(f"not a readable ELF file: {what}", where=str(path), remedy=_REBUILD) from error
 
 
+def flat_image(path: Path) -> bytes:
+    """What a bootable ELF loads, as the bytes from its lowest address on, gaps as zeros; .bss is left out.
+
+    ImageError as ``check_bootable``, and when the entry point is not the first byte: firmware jumps there.
+    """
+    found = check_bootable(path)
+    if found.entry != found.start:
+        raise ImageError(
+            f"entry point {found.entry:#x} is not its first byte {found.start:#x}", where=str(path), remedy=_REBUILD
+        )
+    image = bytearray()
+    with path.open("rb") as file:
+        for segment in ELFFile(file).iter_segments("PT_LOAD"):
+            at = segment["p_paddr"] - found.start
+            data = segment.data()
+            image.extend(bytes(max(0, at + len(data) - len(image))))
+            image[at : at + len(data)] = data
+    return bytes(image)
+
+
 def _read_bootable(file: IO[bytes], path: Path, size: int) -> Bootable:
     elf = ELFFile(file)
     machine, kind = elf["e_machine"], elf["e_type"]

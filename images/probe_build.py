@@ -1,5 +1,7 @@
 """Building the probe firmware from ``images/probe`` into one ELF per personality, cached by content.
 
+Small programs for the target from other folders are built the same way.
+
 ``images/probe/build.toml`` says how: ``[common]`` with ``sources``, ``headers``, ``cflags``, ``ldflags``, and
 ``[personality.NAME]`` with ``linker_script`` and, where they differ, ``defines``, ``sources``, ``cflags``, ``ldflags``
 (added to the common ones).
@@ -77,6 +79,12 @@ def read_recipe(personality: str, directory: Path = SOURCES) -> Recipe:
     )
 
 
+def _recipe(spec: ProbeSpec) -> Recipe:
+    if spec.directory == SOURCES.name:
+        return read_recipe(spec.personality)
+    return read_recipe(spec.personality, SOURCES.with_name(spec.directory))
+
+
 def _check_file(table: tomlfile.Table, key: str, directory: Path, name: str) -> None:
     if not (directory / name).is_file():
         raise table.error(f"there is no file {name}", key, remedy=f"correct the list, or restore {directory / name}")
@@ -84,7 +92,7 @@ def _check_file(table: tomlfile.Table, key: str, directory: Path, name: str) -> 
 
 def provide(spec: ProbeSpec, cache: Cache, progress: Progress, compiler: Image) -> Image:
     """The probe's ELF, built now unless the cache has it."""
-    recipe = read_recipe(spec.personality)
+    recipe = _recipe(spec)
     digest = recipe.digest(compiler)
     entry = _sound(spec, cache, digest)
     if entry is None:
@@ -103,7 +111,7 @@ def _sound(spec: ProbeSpec, cache: Cache, digest: str) -> Entry | None:
 
 def find(spec: ProbeSpec, cache: Cache, compiler: Image) -> Image | None:
     """As ``provide``, but None where it would have to be built first; DamagedError when it has changed."""
-    entry = cache.by_digest(spec.name, read_recipe(spec.personality).digest(compiler))
+    entry = cache.by_digest(spec.name, _recipe(spec).digest(compiler))
     return _image(spec, entry) if entry else None
 
 

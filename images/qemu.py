@@ -97,15 +97,4 @@ def _check(spec: PackageSpec, prefix: Path) -> debian.Checked:
 
 
 def _image(spec: PackageSpec, entry: Entry) -> Image:
-    prefix = entry.path / "prefix"
-    return Image(
-        name=spec.name,
-        kind=spec.kind,
-        path=prefix / spec.program,
-        argv=_argv(spec, prefix),
-        version=parse_version(entry.record.version),
-        version_text=f"QEMU {entry.record.version}",
-        origin="debian",
-        provenance=debian.provenance(entry),
-        packages=entry.record.packages,
-    )
+    return debian.image(spec, entry, _argv(spec, entry.path / "prefix"), f"QEMU {entry.record.version}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,27 @@ class Table:
             raise self.error(f"must be a string, not {value!r}" if key in self.values else "is missing", key)
         return value
 
+    def integer(self, key: str, default: int | None = None) -> int:
+        """The integer at ``key``; ImageError when it is something else, or absent without a default."""
+        value = self.values.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.error(f"must be an integer, not {value!r}" if key in self.values else "is missing", key)
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """The number at ``key``; ImageError when it is something else, or absent without a default."""
+        value = self.values.get(key, default)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise self.error(f"must be a number, not {value!r}" if key in self.values else "is missing", key)
+        return float(value)
+
+    def boolean(self, key: str, default: bool | None = None) -> bool:
+        """The boolean at ``key``; ImageError when it is something else, or absent without a default."""
+        value = self.values.get(key, default)
+        if not isinstance(value, bool):
+            raise self.error(f"must be true or false, not {value!r}" if key in self.values else "is missing", key)
+        return value
+
     def strings(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
         """The list of strings at ``key``; ImageError when it is something else, or absent without a default."""
         if key not in self.values and default is not None:
@@ -49,6 +71,14 @@ class Table:
             raise self.error("must be a table" if key in self.values else "is missing", key)
         return Table(self.path, self.text, f"{self.name}.{key}" if self.name else key, value)
 
+    def tables(self, key: str) -> tuple[Table, ...]:
+        """The array of tables at ``key``, empty without one; a table of it is named ``KEY#NUMBER``, from 1 on."""
+        value = self.values.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise self.error(f"must be an array of tables, [[{key}]]", key)
+        name = f"{self.name}.{key}" if self.name else key
+        return tuple(Table(self.path, self.text, f"{name}#{number}", item) for number, item in enumerate(value, 1))
+
     def only(self, known: Iterable[str]) -> None:
         """ImageError when the table has a key outside ``known``."""
         allowed = sorted(known)
@@ -59,9 +89,14 @@ class Table:
     def _line_of(self, key: str) -> int:
         inside = not self.name
         head = 1
+        arrays: Counter[str] = Counter()
         for number, line in enumerate(self.text.splitlines(), 1):
-            if found := re.match(r"\s*\[([^\[\]]+)\]", line):
-                inside = found.group(1).strip() == self.name
+            if found := re.match(r"\s*(\[{1,2})([^\[\]]+)\]", line):
+                name = found[2].strip()
+                if found[1] == "[[":
+                    arrays[name] += 1
+                    name = f"{name}#{arrays[name]}"
+                inside = name == self.name
                 if inside:
                     head = number
             elif inside and key and re.match(rf"\s*\"?{re.escape(key)}\"?\s*=", line):

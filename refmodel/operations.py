@@ -59,6 +59,8 @@ def DataCacheByVA(
         return AccessPerformed()
     accdesc = CreateAccDescDC(pe.context, cacheop, opscope)
     fault, address = TranslateAddress(pe, gpt, va, accdesc, choose, observe)
+    if fault.statuscode is Fault.Fault_GPCFOnWalk:
+        observe(Rule.DC_BY_VA, "{}: table fetches of DC are checked in any case", fault.gpcf)
     return AArch64_Abort(va, fault, pe.context) if address is None else AccessPerformed()
 
 
@@ -78,6 +80,7 @@ def DataCacheToPoE(pe: PEState, gpt: PossibleGPT, xt: int, choose: Chooser, obse
     """
     address = _physical(xt)
     if address.paspace is not PASpace.PAS_Realm:
+        observe(Rule.DC_TO_POE, "{}: DC to PoE concerns the Realm space only", address)
         return AccessPerformed()
     accdesc = CreateAccDescDC(pe.context, CacheOp.CacheOp_CleanInvalidate, CacheOpScope.CacheOpScope_PoE)
     gpcf = gpt.check(address, choose, observe, accdesc.ss)
@@ -99,6 +102,7 @@ def InstructionCacheByVA(
 ) -> Outcome:
     """IC IVAU: whether it is translated is IMPLEMENTATION DEFINED; if it is, it is checked."""
     if not choose((Option(True), Option(False, "IC need not translate (IMPLEMENTATION DEFINED)", weak=True))):
+        observe(Rule.IC_BY_VA, "IC IVAU to {:#x} is not translated", va)
         return AccessPerformed()
     fault, address = TranslateAddress(pe, gpt, va, CreateAccDescIC(pe.context), choose, observe)
     if fault.gpcf.gpf is not GPCF.GPCF_None:
@@ -186,7 +190,11 @@ def AddressTranslate(
     regime = Regime.Regime_EL10 if stage_12 else context.TranslationRegime(el)
     fault, address = FullTranslate(pe, gpt, va, accdesc, choose, observe, regime=regime, stage_1_only=not stage_12)
     if address is not None:
-        return _par_of(address, regime, accdesc.ss)
+        observe(Rule.AT_PAR, "AT of {:#x}: {}, which is not checked", va, address)
+        par = _par_of(address, regime, accdesc.ss)
+        if par.par_known & PAR_EL1.S_or_NS.mask:
+            observe(Rule.AT_SPACE, "PAR_EL1 tells the space of {}", address)
+        return par
     taken = _at_exception(va, fault, el, pe.context, is_ats1ex=not stage_12)
     if fault.gpcf.gpf is not GPCF.GPCF_None:
         observe(Rule.AT_PAR if taken is None else Rule.AT_EXCEPTION, "AT of {:#x}: {}", va, fault.gpcf)

@@ -10,13 +10,15 @@ from enum import Enum
 
 
 class Rule(Enum):
-    """Rules of the granule protection check (GPC) and of translation (TRN).
+    """Rules of the granule protection check (GPC), of translation (TRN) and of attestation (ATT).
 
     GPC-0xx: base FEAT_RME seen from EL3.  GPC-10x: FEAT_RME_GPC2.  GPC-11x: FEAT_RME_GPC3, granules, GPCP.
     GPC-12x and 13x: where a fault goes and how it is reported there.  GPC-14x: operations other than loads and stores.
     GPC-15x: translation regimes below EL3.  GPC-16x: caching and TLBI by PA.
     TRN-00x and 01x: stage 1, walks and descriptors.  TRN-02x and 03x: stage 1 permissions.  TRN-05x: how a stage 1
     fault is reported.  TRN-10x to 12x: stage 2.  TRN-13x: how a stage 2 fault is reported, and what comes first.
+    ATT-00x: encoding of a token.  ATT-01x: its wrapper.  ATT-02x: signatures.  ATT-03x: claims and profiles.
+    ATT-04x: hashes and keys.  ATT-05x: bindings.  ATT-06x: what a realm's token says about that realm.
     """
 
     # Members are singletons: the identity hash serves, and counting by rule is in every judged probe's way.
@@ -103,6 +105,7 @@ class Rule(Enum):
     AT_PAR = "GPC-145"
     AT_EXCEPTION = "GPC-146"
     PAGE_CROSSING = "GPC-147"
+    AT_SPACE = "GPC-148"
     WALK_SPACE = "GPC-150"
     OUTPUT_SPACE = "GPC-152"
     FLAT_MAP = "GPC-153"
@@ -170,3 +173,42 @@ class Rule(Enum):
     S2_FAULT_HPFAR = "TRN-132"
     FAULT_PRIORITY = "TRN-133"
     ATOMIC_PRIORITY = "TRN-134"
+    CBOR_WELL_FORMED = "ATT-001"
+    CBOR_NOTHING_FOLLOWS = "ATT-002"
+    CBOR_DEFINITE = "ATT-003"
+    CBOR_UNIQUE_KEYS = "ATT-004"
+    CBOR_UTF8 = "ATT-005"
+    CBOR_LIMITS = "ATT-006"
+    WRAPPER_TAG = "ATT-010"
+    WRAPPER_ENTRIES = "ATT-011"
+    WRAPPER_ENTRY_FORM = "ATT-012"
+    WRAPPER_KNOWN_ENTRIES = "ATT-013"
+    SIGN1_FORM = "ATT-020"
+    SIGN1_ALG = "ATT-021"
+    SIGN1_HEADERS = "ATT-022"
+    SIGN1_CRIT = "ATT-023"
+    SIGN1_PAYLOAD = "ATT-024"
+    SIGN1_LENGTH = "ATT-025"
+    SIGN1_CURVE = "ATT-026"
+    PLATFORM_SIGNATURE = "ATT-027"
+    REALM_SIGNATURE = "ATT-028"
+    CLAIM_PRESENT = "ATT-030"
+    CLAIM_TYPE = "ATT-031"
+    CLAIM_LENGTH = "ATT-032"
+    CLAIM_VALUE = "ATT-033"
+    CLAIM_OF_PROFILE = "ATT-034"
+    PROFILE_KNOWN = "ATT-035"
+    PROFILE_COMBINATION = "ATT-036"
+    HASH_NAME = "ATT-040"
+    HASH_SIZE = "ATT-041"
+    RAK_FORM = "ATT-042"
+    RAK_PARAMETERS = "ATT-043"
+    RAK_POINT = "ATT-044"
+    RAK_BINDING = "ATT-050"
+    DEVICES_BINDING = "ATT-051"
+    CHALLENGE_REPEATED = "ATT-052"
+    ATTESTED_CHALLENGE = "ATT-060"
+    ATTESTED_CHUNKS = "ATT-061"
+    ATTESTED_RIM = "ATT-062"
+    ATTESTED_REM = "ATT-063"
+    ATTESTED_RPV = "ATT-064"

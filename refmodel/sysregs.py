@@ -207,6 +207,19 @@ class CLIDR_EL1(Register, encoding=(3, 1, 0, 0, 1)):
     LoC = Bits(26, 24)
 
 
+class DCZID_EL0(Register, encoding=(3, 3, 0, 0, 7)):
+    """Data Cache Zero ID.  Source: DDI 0487, DCZID_EL0."""
+
+    BS = Bits(3, 0)
+    """log2 of the words that DC ZVA zeroes."""
+    DZP = Bits(4)
+
+    @property
+    def block_bits(self) -> int:
+        """log2 of the bytes that DC ZVA zeroes."""
+        return self.BS + 2
+
+
 class SCTLR_EL1(Register, encoding=(3, 0, 1, 0, 0)):
     """System Control Register (EL1), the fields of stage 1 that decide faults."""
 

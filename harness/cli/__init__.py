@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from harness.cli import bench, compare, images, mutants, probe, report, repro, rules
+from harness.cli import bench, compare, fip, images, mutants, probe, report, repro, rim, rmm, rules, run, token
 from harness.errors import MisuseError, TargetError
 from images import ImageError
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = _Parser(prog="realmcheck", description="Conformance suite for Arm's Confidential Compute Architecture.")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for module in (images, report, compare, rules, mutants, bench, probe, repro):
+    for module in (images, run, report, compare, rules, mutants, bench, probe, repro, rmm, token, rim, fip):
         module.register(subparsers)
     parsed = parser.parse_args(arguments)
     try:

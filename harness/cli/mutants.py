@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BadInputError, MisuseError
+from harness.mutants import MUTANTS
 from harness.report import Verdict, read_run
 from harness.rules.catalogue import load_catalogue
-from refmodel.mutants import MUTANTS, Mutant
+from refmodel.mutants import Mutant
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.report import Summary, build_views, read_run
-from harness.report.claims import grouped
+from harness.report.claims import ClaimResult, grouped
 from harness.report.codec import encode
 from harness.report.schema import check_run
 from harness.report.summary import WaiverUse
@@ -65,6 +65,9 @@ def as_lines(summary: Summary) -> list[str]:
     probes = f"{summary.probes} probes sent, " if summary.probes else ""
     lines.append(f"checks: {tally or 'none'}; {probes}{summary.counts.judged} observations judged")
     for claim in summary.claims:
+        if claim.result is ClaimResult.NOT_MADE:
+            lines.append(f"claim {claim.profile.id}: {claim.result.words}, there is no {claim.profile.needs}")
+            continue
         waived = f", {len(claim.waived)} waived" if claim.waived else ""
         left_out = f", {len(claim.left_out)} left out" if claim.left_out else ""
         lines.append(

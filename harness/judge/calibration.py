@@ -18,7 +18,7 @@ from refmodel.gpt.decode import GPT_NoAccess, GPTL0Size, GPTRange_512MB
 from refmodel.gpt.types import PGSe
 from refmodel.memory import Memory
 from refmodel.registers import Register
-from refmodel.sysregs import GPCCR_EL3, TCR_EL3, TTBR0_EL3
+from refmodel.sysregs import CLIDR_EL1, DCZID_EL0, GPCCR_EL3, TCR_EL3, TTBR0_EL3
 from refmodel.translation.el3 import EL3Regime
 
 _PATTERN = 0x5EED_0000_C0DE_0001
@@ -32,10 +32,13 @@ class Calibration:
 
     ``aliased``: data stored in one PAS is read back in every other (no memory encryption, no PAS tag in the way).
     ``prompt``: GPCCR_EL3 and GPTBR_EL3 are in use at once for pages that nothing has touched since an invalidation.
+    ``clidr`` and ``dczid`` are read: which levels of cache there are, and what DC ZVA zeroes.
     """
 
     aliased: bool
     prompt: bool
+    clidr: CLIDR_EL1
+    dczid: DCZID_EL0
 
 
 def read_register(target: Target, register: type[Register]) -> int:
@@ -68,7 +71,12 @@ def read_regime(target: Target, memory: Memory) -> EL3Regime:
 
 def calibrate(target: Target, layout: Layout) -> Calibration:
     """Probe what the judge must know; uses the first page of the table window and the start of the test RAM."""
-    return Calibration(aliased=_aliased(target, layout.test[0].base), prompt=_prompt(target, layout))
+    return Calibration(
+        aliased=_aliased(target, layout.test[0].base),
+        prompt=_prompt(target, layout),
+        clidr=CLIDR_EL1(read_register(target, CLIDR_EL1)),
+        dczid=DCZID_EL0(read_register(target, DCZID_EL0)),
+    )
 
 
 def _aliased(target: Target, scratch: int) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.judge import compare
-from harness.judge.scene import Scene
+from harness.judge.scene import Invalidate, Scene
 from harness.judge.stimulus import Stimulus
 from harness.probe.records import Result
 from harness.report.records import FailingCase
@@ -77,6 +77,37 @@ def wrong_data(
         stimulus=scene.describe(stimulus),
         expected=(ReportOutcome(fields=expected),),
         observed=ReportOutcome(fields=observed),
+        stage=around.stage,
+        console=around.console(),
+        reproduce=around.reproduce,
+        batch=batch,
+        index=index,
+        waiver=waiver,
+    )
+
+
+def refused(
+    scene: Scene,
+    item: Invalidate,
+    result: Result,
+    *,
+    rule: str,
+    signature: str,
+    index: int,
+    batch: str,
+    waiver: str,
+    around: Circumstances,
+) -> FailingCase:
+    """A TLB invalidation that took an exception."""
+    operand = f", Xt={item.xt:#x}" if item.op.by_range else ""
+    return FailingCase(
+        case=f"{scene.title} #{index}",
+        title=signature,
+        signature=signature,
+        rules=(rule,),
+        stimulus={"scene": scene.title, "instruction": f"TLBI {item.op.name}{operand} by PE {item.pe} at EL3"},
+        expected=(ReportOutcome(fields={"exception": "none"}),),
+        observed=compare.report_observed(result),
         stage=around.stage,
         console=around.console(),
         reproduce=around.reproduce,

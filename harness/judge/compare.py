@@ -5,7 +5,7 @@ Also the words: outcomes and observations as decoded fields for a person, and th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from harness.judge.stimulus import Stimulus
@@ -20,9 +20,10 @@ from refmodel.faults import (
     EC_INSTRUCTION_ABORT_SAME,
     EC_SERROR,
 )
-from refmodel.outcomes import AccessPerformed, Alternative, ExceptionTaken, Syndrome
+from refmodel.outcomes import AccessPerformed, AddressTranslated, Alternative, ExceptionTaken, Syndrome
 from refmodel.pas import EL, DecodePASpace
 from refmodel.rules import Rule
+from refmodel.sysregs import PAR_EL1
 
 _EC_NAMES = {
     EC_GPC: "Granule Protection Check",
@@ -53,17 +54,24 @@ class Mismatch:
     text: str
 
 
+_FAR_RULES = (Rule.DC_ZVA_FAR, Rule.PAGE_CROSSING)
 REPORT_FIELDS = frozenset(
-    {Rule.MFAR, Rule.FAR, Rule.ISS, Rule.HPFAR, Rule.S1_FAULT_ISS, Rule.S1_FAULT_FAR, Rule.S2_FAULT_ISS,
-     Rule.S2_FAULT_HPFAR}
+    {Rule.MFAR, Rule.FAR, Rule.ISS, Rule.CACHE_MAINTENANCE_ISS, Rule.VNCR, *_FAR_RULES, Rule.HPFAR, Rule.S1_FAULT_ISS,
+     Rule.S1_FAULT_FAR, Rule.S2_FAULT_ISS, Rule.S2_FAULT_HPFAR}
 )  # fmt: skip
 """Rules on one field of a report each: another value there says nothing against the rule that decided the outcome."""
 
 
-def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[Mismatch]:
-    """Differences between a permitted outcome and what the probe saw; empty when the observation is in the set."""
+def compare(outcome: AccessPerformed | ExceptionTaken, result: Result, rules: Collection[Rule] = ()) -> list[Mismatch]:
+    """Differences between a permitted outcome and what the probe saw; empty when the observation is in the set.
+
+    ``rules`` are those that fired for the outcome: some bits of the ISS have a rule of their own.
+    """
     if isinstance(outcome, AccessPerformed):
-        return [] if not result.taken else [Mismatch("taken", None, "exception where none is permitted")]
+        if result.taken:
+            return [Mismatch("taken", None, "exception where none is permitted")]
+        same = not isinstance(outcome, AddressTranslated) or (result.par ^ outcome.par) & outcome.par_known == 0
+        return [] if same else [Mismatch("PAR", None, "PAR_EL1 says something else")]
     if not result.taken:
         return [Mismatch("taken", None, "no exception")]
     syndrome = outcome.syndrome
@@ -89,10 +97,16 @@ def compare(outcome: AccessPerformed | ExceptionTaken, result: Result) -> list[M
     if (permitted_fsc == _FSC_SYNC_EXTERNAL) != (observed_fsc == _FSC_SYNC_EXTERNAL):
         # An external abort means that the check let the access through: no matter of how a fault is reported.
         differs("FSC", None, permitted_fsc, observed_fsc)
-    elif (observed_iss ^ syndrome.iss) & syndrome.iss_known:
-        differs("ISS", iss_rule, syndrome.iss & syndrome.iss_known, observed_iss & syndrome.iss_known)
+    else:
+        for rule, bits in _BITS_OF.items():
+            if rule in rules and (observed_iss ^ syndrome.iss) & bits & syndrome.iss_known:
+                differs(f"ISS bits {bits:#x}", rule, syndrome.iss & bits, observed_iss & bits)
+                observed_iss = observed_iss & ~bits | syndrome.iss & bits
+        if (observed_iss ^ syndrome.iss) & syndrome.iss_known:
+            differs("ISS", iss_rule, syndrome.iss & syndrome.iss_known, observed_iss & syndrome.iss_known)
     differs("ISS2", iss_rule, 0, result.esr >> 32)
     if outcome.far is not None and result.far != outcome.far:
+        far_rule = next((rule for rule in _FAR_RULES if rule in rules), far_rule)
         found.append(Mismatch("FAR", far_rule, _far_differs(syndrome.el, outcome.far, result.far)))
     if outcome.hpfar is not None and result.hpfar != outcome.hpfar:
         how = "names another page" if result.hpfar else "is not written"
@@ -113,7 +127,7 @@ def _report_rules(syndrome: Syndrome) -> tuple[Rule, Rule, Rule]:
 
 def closest(alternatives: Sequence[Alternative], result: Result) -> tuple[Alternative, list[Mismatch]]:
     """The permitted outcome that an observation outside the set comes closest to, and how it differs from it."""
-    compared = [(alternative, compare(alternative.outcome, result)) for alternative in alternatives]
+    compared = [(a, compare(a.outcome, result, a.rules)) for a in alternatives]
     return min(compared, key=lambda pair: (any(m.rule is None for m in pair[1]), len(pair[1])))
 
 
@@ -126,7 +140,10 @@ def _gpcsc_differs(permitted: int, observed: int) -> str:
 
 
 def _far_differs(el: EL, permitted: int, observed: int) -> str:
-    return f"FAR_{el.name} is " + ("the address's page only" if observed == permitted & ~_OFFSET else "another address")
+    if observed == permitted & ~_OFFSET:
+        return f"FAR_{el.name} is the address's page only"
+    same_line = observed < permitted and observed >> _LINE_BITS == permitted >> _LINE_BITS
+    return f"FAR_{el.name} is " + ("an address before it, in the same 2 KB" if same_line else "another address")
 
 
 def _mfar_differs(outcome: ExceptionTaken, permitted: int, observed: int) -> str:
@@ -140,6 +157,9 @@ def _mfar_differs(outcome: ExceptionTaken, permitted: int, observed: int) -> str
     return "MFAR_EL3[11:0] is not zero" + (" for a fault on a walk" if walk else "")
 
 
+_BITS_OF = {Rule.CACHE_MAINTENANCE_ISS: 1 << 8 | 1 << 6, Rule.VNCR: 1 << 13}
+"""Bits of the ISS that a rule of their own is about: CM and WnR of cache maintenance, VNCR."""
+_LINE_BITS = 11  # the longest cache line that CTR_EL0 can tell of
 _GPF_GPCSC = 0b0110
 _FSC_SYNC_EXTERNAL = 0b010000
 _GPCSC_MASK = 0b111111 << 14
@@ -175,10 +195,12 @@ def signature(stimulus: Stimulus, alternative: Alternative, mismatches: Sequence
     """
     if mismatches and all(mismatch.rule is not None for mismatch in mismatches):
         return "; ".join(mismatch.text for mismatch in mismatches)
-    return f"{stimulus.kind.title}: permitted {_shape(alternative.outcome)}; observed {_shape_of(result)}"
+    return f"{stimulus.kind.family}: permitted {_shape(alternative.outcome)}; observed {_shape_of(result)}"
 
 
 def _shape(outcome: AccessPerformed | ExceptionTaken) -> str:
+    if isinstance(outcome, AddressTranslated):
+        return f"no exception, {_par_words(outcome.par, outcome.par_known)}"
     if isinstance(outcome, AccessPerformed):
         return "no exception"
     syndrome = outcome.syndrome
@@ -187,8 +209,18 @@ def _shape(outcome: AccessPerformed | ExceptionTaken) -> str:
 
 def _shape_of(result: Result) -> str:
     if not result.taken:
-        return "no exception"
+        return f"no exception, {_par_words(result.par)}" if result.par else "no exception"
     return f"EC={Slice(result.esr, 31, 26):#04x} ISS={result.esr & _ISS_MASK:#x}"
+
+
+def _par_words(par: int, known: int = ~0) -> str:
+    """PAR_EL1 without the address that it may hold; ``known``: its bits that are not UNKNOWN."""
+    value = PAR_EL1(par)
+    if value.F:
+        return f"PAR_EL1 with {_fsc_words(value.FST)}"
+    bits = {"NSE": (PAR_EL1.NSE, value.NSE), "NS": (PAR_EL1.S_or_NS, value.S_or_NS)}
+    space = "".join(f", {name} {bit}" for name, (field, bit) in bits.items() if field.mask & known)
+    return f"PAR_EL1 with an address{space}"
 
 
 def decode_esr(esr: int) -> str:
@@ -226,6 +258,10 @@ def report_permitted(alternative: Alternative) -> ReportOutcome:
     outcome = alternative.outcome
     reasons = ((alternative.reason,) if alternative.reason else ()) + tuple(r.value for r in alternative.rules)
     if isinstance(outcome, AccessPerformed):
+        if isinstance(outcome, AddressTranslated):
+            compared = f"{_par_words(outcome.par, outcome.par_known)}; bits {outcome.par_known:#x} compared"
+            fields = {"exception": "none", "PAR_EL1": f"{outcome.par:#x}"}
+            return ReportOutcome(fields=fields, decoded={"PAR_EL1": compared}, reasons=reasons)
         return ReportOutcome(fields={"exception": "none"}, reasons=reasons)
     syndrome = outcome.syndrome
     esr = syndrome.ec << 26 | syndrome.il << 25 | syndrome.iss
@@ -248,7 +284,8 @@ def report_observed(result: Result) -> ReportOutcome:
     """An observation for the report."""
     if not result.taken:
         data = {"exception": "none", "data0": f"{result.data0:#x}", "data1": f"{result.data1:#x}"}
-        return ReportOutcome(fields=data)
+        par = {"PAR_EL1": f"{result.par:#x}"} if result.par else {}
+        return ReportOutcome(fields={**data, **par}, decoded={name: _par_words(result.par) for name in par})
     fields = {
         "taken to": f"EL{result.target_el}",
         "vector": f"{result.vector:#x}",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from harness.judge.stimulus import Stimulus
+from harness.judge.stimulus import Stimulus, access_of
 from refmodel.access import PermittedOutcomes, PEState
 from refmodel.bits import Slice
 from refmodel.choices import Chooser, Option
@@ -20,7 +20,7 @@ from refmodel.gpt.cache import Checked, PossibleGPT
 from refmodel.gpt.types import GPCFRecord
 from refmodel.memory import RegionKind
 from refmodel.observe import Observer
-from refmodel.outcomes import AccessPerformed, Alternative, ExceptionTaken, Permitted, Syndrome
+from refmodel.outcomes import AccessPerformed, AddressTranslated, Alternative, ExceptionTaken, Permitted, Syndrome
 from refmodel.pas import EL, FullAddress, PASpace
 from refmodel.rules import Rule
 from refmodel.sysregs import MFAR_EL3
@@ -38,8 +38,9 @@ _MFAR_PAGE = MFAR_EL3.FPA.mask
 class CompiledException:
     """An exception as masks and values: ``(esr ^ value) & mask == 0``.
 
-    ``far_is_va`` False and ``mfar`` None stand for UNKNOWN.  With ``mfar_of_output`` the page that the access is
-    translated to has yet to be added to ``mfar``, which then holds the address space alone.
+    ``far_is_va`` False and ``mfar`` None stand for UNKNOWN; FAR is ``far_offset`` bytes after the address.  With
+    ``mfar_of_output`` the page that the access is translated to has yet to be added to ``mfar``, which then holds the
+    address space alone.
     """
 
     value: int
@@ -54,6 +55,7 @@ class CompiledException:
     reason: str
     weak: bool
     hits: int = 0
+    far_offset: int = 0
 
     def mfar_for(self, pa: int) -> int | None:
         """MFAR_EL3 when the access is translated to ``pa``; None where it is UNKNOWN."""
@@ -66,23 +68,30 @@ class CompiledException:
             iss=self.value & _ISS_MASK, iss_known=self.mask & _ISS_MASK, vector=self.vector,
             rules=self.rules,
         )  # fmt: skip
-        far = stimulus.va if self.far_is_va else None
+        far = stimulus.va + self.far_offset if self.far_is_va else None
         outcome = ExceptionTaken(syndrome, far=far, mfar=self.mfar_for(stimulus.pa), hpfar=self.hpfar)
         return Alternative(outcome, self.rules, self.reason, self.weak)
 
 
 @dataclass(slots=True)
 class CompiledPerformed:
-    """The access may be performed."""
+    """The operation may be performed; of an AT, PAR_EL1 compares in the bits of ``par_known``."""
 
     rules: tuple[Rule, ...]
     reason: str
     weak: bool
     hits: int = 0
+    par: int = 0
+    par_known: int = 0
+
+    def fits(self, par: int) -> bool:
+        """Whether PAR_EL1 is as it has to be."""
+        return (par ^ self.par) & self.par_known == 0
 
     def alternative(self, stimulus: Stimulus) -> Alternative:
         """The permitted outcome, as the model would give it; the same for every stimulus."""
-        return Alternative(AccessPerformed(), self.rules, self.reason, self.weak)
+        outcome = AddressTranslated(self.par, self.par_known) if self.par_known else AccessPerformed()
+        return Alternative(outcome, self.rules, self.reason, self.weak)
 
 
 @dataclass(slots=True)
@@ -99,16 +108,17 @@ class Expectation:
 
 
 def compile_permitted(permitted: Permitted, va: int) -> Expectation:
-    """Compile a permitted set computed for ``va``; ValueError if FAR is neither ``va`` nor UNKNOWN."""
+    """Compile a permitted set computed for ``va``."""
     return Expectation(tuple(_compile(alternative, va) for alternative in permitted.alternatives))
 
 
 def _compile(alternative: Alternative, va: int) -> CompiledPerformed | CompiledException:
     outcome = alternative.outcome
+    if isinstance(outcome, AddressTranslated):
+        known = outcome.par_known
+        return CompiledPerformed(alternative.rules, alternative.reason, alternative.weak, 0, outcome.par, known)
     if isinstance(outcome, AccessPerformed):
         return CompiledPerformed(alternative.rules, alternative.reason, alternative.weak)
-    if outcome.far not in (None, va):
-        raise ValueError(f"FAR {outcome.far} is not the access's virtual address {va:#x}")
     syndrome = outcome.syndrome
     return CompiledException(
         value=syndrome.ec << 26 | syndrome.il << 25 | syndrome.iss,
@@ -122,6 +132,7 @@ def _compile(alternative: Alternative, va: int) -> CompiledPerformed | CompiledE
         rules=alternative.rules,
         reason=alternative.reason,
         weak=alternative.weak,
+        far_offset=0 if outcome.far is None else outcome.far - va,
     )
 
 
@@ -161,7 +172,7 @@ class Expectations:
         return found
 
     def _computed(self, stimulus: Stimulus) -> Expectation:
-        permitted = PermittedOutcomes(self.pe, self.gpt, stimulus.va, stimulus.kind.access)
+        permitted = PermittedOutcomes(self.pe, self.gpt, stimulus.va, access_of(stimulus))
         return self._use(compile_permitted(permitted, stimulus.va))
 
     def _use(self, made: Expectation) -> Expectation:
@@ -191,7 +202,7 @@ class Expectations:
             if address.address != stimulus.pa:
                 raise ValueError(f"VA {stimulus.va:#x} is {address} for the model, {stimulus.pa:#x} for the stimulus")
             nothing = self.pe.memory.map.lookup(address) is RegionKind.NOTHING
-            self._pages[page] = None if nothing else self._one_for_all(self.gpt.checked(address))
+            self._pages[page] = None if nothing else self._alone(self.gpt.checked(address))
         return self._pages[page]
 
     def _share(self, stimulus: Stimulus, space: PASpace, checked: Checked) -> Expectation:
@@ -199,13 +210,17 @@ class Expectations:
         record, kind = checked.options[0].value, stimulus.kind.number
         key = (record, kind, space)
         if key not in self._reports:
-            permitted = PermittedOutcomes(self.pe, self.gpt, stimulus.va, stimulus.kind.access)
+            permitted = PermittedOutcomes(self.pe, self.gpt, stimulus.va, access_of(stimulus))
             # The rules of the check come first, those of its report after them.
             self._reports[key] = (compile_permitted(permitted, stimulus.va), len(checked.rules))
         pattern, known = self._reports[key]
         shared = self._use(Expectation(tuple(_of_output(a, known, checked.rules) for a in pattern.alternatives)))
         self._shared[id(checked), kind, space] = shared
         return shared
+
+    def _alone(self, checked: Checked) -> Checked | None:
+        """The check for all granules like this one; None where more than today's table may answer."""
+        return self._one_for_all(checked) if len(checked.options) == 1 else None
 
     def _one_for_all(self, checked: Checked) -> Checked:
         """The first check seen that has this outcome and these rules."""
@@ -224,7 +239,7 @@ class Expectations:
         def check(address: FullAddress, observe: Observer) -> GPCFRecord:
             return self.gpt.check(address, choose, observe)
 
-        fault, leaf = S1Translate(self.pe.regime, check, self.pe.memory, stimulus.va, stimulus.kind.access)
+        fault, leaf = S1Translate(self.pe.regime, check, self.pe.memory, stimulus.va, access_of(stimulus))
         if leaf is not None:
             return leaf if leaf.level == _LEAF_LEVEL else None
         return self._computed(stimulus) if fault.level <= _LEAF_LEVEL else None

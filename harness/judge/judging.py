@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.errors import TargetProtocolError
 from harness.judge import cases, compare
 from harness.judge.expectation import CompiledException, CompiledPerformed, Expectation, Expectations, compile_permitted
-from harness.judge.scene import Invalidate, Item, Scene, TableWrite, Under
-from harness.judge.stimulus import WRITING, Kind, Performed, Stimulus, perform
+from harness.judge.scene import Change, Invalidate, Item, On, Scene, SetRegister, TableWrite, Under
+from harness.judge.stimulus import WRITING, Kind, Performed, Stimulus, access_of, perform
 from harness.judge.tally import Tally
 from harness.probe.records import RecordFlag, Result, Status, World
 from harness.report.records import FailingCase
 from refmodel.access import PermittedOutcomes, PEState
 from refmodel.bits import Slice
+from refmodel.context import AT_EL3
 from refmodel.faults import EC_GPC, EC_SERROR
 from refmodel.gpt.cache import PossibleGPT
+from refmodel.gpt.pes import PossibleGPTs
 from refmodel.gpt.types import GPCState
 from refmodel.memory import RegionKind
 from refmodel.outcomes import Alternative, Permitted
 from refmodel.pas import PASpace
+from refmodel.registers import Register
 from refmodel.rules import Rule
+from refmodel.sysregs import CLIDR_EL1, GPCBW_EL3, GPCCR_EL3, GPTBR_EL3
 
 REPORTING = frozenset(
     {Rule.PERMITTED_ACCESS_EFFECT, Rule.GPF_AT_EL3, Rule.GPT_FAULT_IS_GPC_EXCEPTION, Rule.GPCSC, Rule.ISS, Rule.FAR,
@@ -31,6 +36,14 @@ REPORTING = frozenset(
 )  # fmt: skip
 """Rules about how an outcome is reported or where it is looked up: never the one that decides it."""
 
+_DECISIVE = (
+    Rule.CONTIGUOUS_MISPROGRAMMED, Rule.SHARED_TLB, Rule.LAST_LEVEL_ONLY, Rule.RANGE_NEEDS_WHOLE_ENTRY,
+    Rule.RANGE_INVALIDATED, Rule.ONLY_VALID_CACHED, Rule.LOCAL_INVALIDATION, Rule.BROADCAST_INVALIDATION, Rule.CACHED,
+    Rule.INVALIDATED,
+)  # fmt: skip
+"""Rules on what may be cached, the most particular first: where one takes part, it decides."""
+
+_FORMER = "GPT information from before a change is used until it is invalidated"
 _LANE = 16
 _PAGE_BITS = 12
 _DONE = int(Status.DONE)  # a plain number: every result is compared with it
@@ -38,8 +51,8 @@ _FSC_SYNC_EXTERNAL = 0b010000
 
 
 def deciding_rule(alternative: Alternative) -> Rule:
-    """The rule that decides the outcome: one about invalidation, else the last one that is not about reporting."""
-    for rule in (Rule.CACHED, Rule.INVALIDATED):
+    """The rule that decides the outcome: one about what may be cached, else the last that is not about reporting."""
+    for rule in _DECISIVE:
         if rule in alternative.rules:
             return rule
     return next((rule for rule in reversed(alternative.rules) if rule not in REPORTING), Rule.AVAILABILITY)
@@ -51,6 +64,7 @@ class Bench:
 
     ``aliased``: data written in one PAS is what another reads; otherwise data is compared in the Root PAS only.
     ``prompt``: new registers are in use at once for pages that nothing has touched since an invalidation.
+    ``zva_bits``: log2 of the bytes of DC ZVA's block; ``clidr``: CLIDR_EL1.
     """
 
     pe: PEState
@@ -58,6 +72,8 @@ class Bench:
     prompt: bool
     read_memory: Callable[[int, int], bytes]
     around: cases.Circumstances
+    zva_bits: int = 6
+    clidr: CLIDR_EL1 = AT_EL3.clidr
 
 
 class SceneState:
@@ -67,10 +83,15 @@ class SceneState:
     an invalidation.
     """
 
-    def __init__(self, pe: PEState, scene: Scene, gpc: GPCState) -> None:
+    def __init__(self, pe: PEState, scene: Scene, gpc: GPCState, *, pes: int = 1) -> None:
         self.scene = scene
-        self.gpt = PossibleGPT(gpc, pe.memory)
-        self.expectations = Expectations(pe, self.gpt)
+        self.gpts = PossibleGPTs([gpc] * pes, pe.memory, contiguity=scene.contiguity)
+        self.expectations = tuple(Expectations(pe, gpt) for gpt in self.gpts.pes)
+
+    @property
+    def gpt(self) -> PossibleGPT:
+        """The first PE's."""
+        return self.gpts.pes[0]
 
 
 class BatchJudge:
@@ -79,8 +100,11 @@ class BatchJudge:
     def __init__(self, bench: Bench, state: SceneState, tally: Tally, batch: str = "") -> None:
         self._bench = bench
         self._scene = state.scene
+        self._shown = state.scene
+        """The scene with the registers that the stimulus being judged runs under."""
         self._tally = tally
         self._batch = batch
+        self._gpts = state.gpts
         self._gpt = state.gpt
         self._expectations = state.expectations
         self._touched: dict[int, tuple[int, Stimulus, bool]] = {}
@@ -90,7 +114,7 @@ class BatchJudge:
 
     def judge(self, items: Sequence[Item], results: Sequence[Result]) -> None:
         """Judge every result against its item; TargetProtocolError when one was not run."""
-        of = self._expectations.of
+        of = self._expectations[0].of
         pages = self._pages if any(isinstance(item, Under) for item in items) else None
         for index, (item, result) in enumerate(zip(items, results, strict=True)):
             if result.status != _DONE:
@@ -101,9 +125,13 @@ class BatchJudge:
                     pages.add(item.pa >> _PAGE_BITS)
             elif isinstance(item, Under):
                 self._under(item, result, index)
+            elif isinstance(item, On):
+                expectation = self._expectations[item.pe].of(item.stimulus)
+                self._one(item.stimulus, result, expectation, self._gpts.pes[item.pe], index)
             else:
                 self._follow(item, result, index)
-        self._close(sum(not isinstance(item, TableWrite | Invalidate) for item in items), self._expectations.drain())
+        used = itertools.chain.from_iterable(expectations.drain() for expectations in self._expectations)
+        self._close(sum(not isinstance(item, Change) for item in items), used)
 
     def _close(self, stimuli: int, expectations: Iterable[Expectation]) -> None:
         """Count what was judged, and look at the memory that stores were aimed at."""
@@ -137,14 +165,14 @@ class BatchJudge:
     def _follow_denied(self, stimulus: Stimulus) -> None:
         """A store that should have been denied and was not has changed memory: what comes after it has to know."""
         memory = self._bench.pe.memory
-        if stimulus.kind in WRITING and self._is_ram(stimulus.pa):
+        if isinstance(stimulus.kind, Kind) and stimulus.kind in WRITING and self._is_ram(stimulus.pa):
             effect = perform(stimulus, memory.read(stimulus.pa, _LANE))
             if effect.memory is not None:
                 memory.write(stimulus.pa, effect.memory)
 
     def _permitted(self, stimulus: Stimulus, gpt: PossibleGPT, *, trace: bool = False) -> Permitted:
         """The permitted set, computed from scratch."""
-        return PermittedOutcomes(self._bench.pe, gpt, stimulus.va, stimulus.kind.access, trace=trace)
+        return PermittedOutcomes(self._bench.pe, gpt, stimulus.va, access_of(stimulus), trace=trace)
 
     def _is_ram(self, pa: int) -> bool:
         return self._bench.pe.memory.map.lookup_any(pa) is RegionKind.RAM
@@ -187,20 +215,42 @@ class BatchJudge:
         self._pages.clear()
         permitted = self._permitted(item.stimulus, gpt)
         expectation = compile_permitted(permitted, item.stimulus.va)
+        self._shown = item.scene(self._scene)
         self._one(item.stimulus, result, expectation, gpt, index)
+        self._shown = self._scene
         self._count(expectation)
 
-    def _follow(self, item: TableWrite | Invalidate, result: Result, index: int) -> None:
-        """Let the model's GPT follow a table write or an invalidation."""
-        if result.taken:
+    def _follow(self, item: Change, result: Result, index: int) -> None:
+        """Let the model's GPT follow a change."""
+        if result.taken and not isinstance(item, Invalidate):
             raise TargetProtocolError(f"record {index} of {self._scene.title}: {item} took an exception")
         match item:
-            case TableWrite(pa, value):
-                self._gpt.write(pa, value.to_bytes(8, "little"))
-            case Invalidate():
-                self._gpt.invalidate_all()
+            case TableWrite(pa):
+                self._gpts.write(pa, item.data)
+            case SetRegister(register, pe):
+                self._gpts.set_registers(pe, with_register(self._gpts.pes[pe].gpc, register))
+            case Invalidate(op, xt, pe):
+                self._invalidation(item, result, index)
+                self._gpts.tlbi(pe, op, xt)
                 self._pages.clear()
-        self._expectations.changed()
+        for expectations in self._expectations:
+            expectations.changed()
+
+    def _invalidation(self, item: Invalidate, result: Result, index: int) -> None:
+        """The instruction itself: it takes no exception, whatever its operand."""
+        rule = self._gpts.rule_of(item.pe, item.op, item.xt)
+        if not result.taken:
+            self._tally.count((rule,), 1, weak=False)
+            return
+        what = f"TLBI {item.op.name}: permitted no exception; observed EC={Slice(result.esr, 31, 26):#04x}"
+
+        def case(waiver: str) -> FailingCase:
+            return cases.refused(
+                self._scene, item, result, rule=rule.value, signature=what, index=index, batch=self._batch,
+                waiver=waiver, around=self._bench.around,
+            )  # fmt: skip
+
+        self._tally.fail(rule, what, case)
 
     def _count(self, expectation: Expectation) -> None:
         # Permitted side by side with nothing cached: left to the implementation, a choice that a part makes once.
@@ -210,6 +260,8 @@ class BatchJudge:
                 self._hits[alternative.rules, alternative.weak] += alternative.hits
                 if len(choices) > 1 and alternative in choices:
                     self._tally.choice("external abort", alternative.reason or "synchronous", alternative.hits)
+                if Rule.CACHED in alternative.rules and alternative.weak:
+                    self._tally.choice(_FORMER, "seen", alternative.hits)
                 alternative.hits = 0
 
     def _deviates(
@@ -225,7 +277,7 @@ class BatchJudge:
             # Only a case that is kept needs the model's steps in words.
             permitted = self._permitted(stimulus, gpt, trace=True)
             return cases.deviation(
-                self._scene, stimulus, result, permitted, rules=rules, signature=signature, index=index,
+                self._shown, stimulus, result, permitted, rules=rules, signature=signature, index=index,
                 batch=self._batch, waiver=waiver, around=self._bench.around,
             )  # fmt: skip
 
@@ -261,7 +313,7 @@ class BatchJudge:
     ) -> None:  # fmt: skip
         def case(waiver: str) -> FailingCase:
             return cases.wrong_data(
-                self._scene, stimulus, expected=expected, observed=observed, rule=rule.value, signature=signature,
+                self._shown, stimulus, expected=expected, observed=observed, rule=rule.value, signature=signature,
                 index=index, batch=self._batch, waiver=waiver, around=self._bench.around,
             )  # fmt: skip
 
@@ -286,6 +338,19 @@ class BatchJudge:
         self._tally.count((Rule.PERMITTED_ACCESS_EFFECT,), performed, weak=False)
 
 
+def with_register(gpc: GPCState, register: Register) -> GPCState:
+    """The state with a register written; L0GPTSZ is read-only."""
+    match register:
+        case GPCCR_EL3():
+            return replace(gpc, gpccr=register.replace(L0GPTSZ=gpc.gpccr.L0GPTSZ))
+        case GPTBR_EL3():
+            return replace(gpc, gptbr=register)
+        case GPCBW_EL3():
+            return replace(gpc, gpcbw=register)
+        case _:
+            raise TypeError(f"{type(register).__name__} is no register of the granule protection check")
+
+
 def _without_effect(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     return tuple(rule for rule in rules if rule is not Rule.PERMITTED_ACCESS_EFFECT)
 
@@ -303,7 +368,7 @@ def matches(exception: CompiledException, stimulus: Stimulus, result: Result) ->
     return (
         (result.esr ^ exception.value) & exception.mask == 0
         and result.taken == 1
-        and (not exception.far_is_va or result.far == stimulus.va)
+        and (not exception.far_is_va or result.far == stimulus.va + exception.far_offset)
         and (exception.mfar is None or result.mfar == exception.mfar_for(stimulus.pa))
         and (exception.hpfar is None or result.hpfar == exception.hpfar)
         and result.vector == exception.vector

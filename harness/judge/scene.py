@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.judge.stimulus import Stimulus
 from harness.probe.records import RecordFlag
 from refmodel.features import Features
 from refmodel.gpt.build import GPTBuilder
+from refmodel.gpt.tlbi import TLBIOp
 from refmodel.gpt.types import GPCState
 from refmodel.registers import Register
 from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3
@@ -17,7 +18,8 @@ from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3
 class Scene:
     """GPT content as (PA, bytes), GPCCR_EL3 and GPTBR_EL3; ``title`` says what is special about it.
 
-    ``gpcbw`` is GPCBW_EL3 on a PE that has it; None leaves the register alone, and 0 in the model.
+    ``gpcbw`` is GPCBW_EL3 on a PE that has it; None leaves the register alone, and 0 in the model.  ``contiguity``: the
+    tables mark ranges contiguous whose descriptors differ, so any of them may answer.
     """
 
     title: str
@@ -25,6 +27,7 @@ class Scene:
     gptbr: GPTBR_EL3
     tables: tuple[tuple[int, bytes], ...] = ()
     gpcbw: GPCBW_EL3 | None = None
+    contiguity: bool = False
 
     def gpc(self, l0gptsz: int, features: Features) -> GPCState:
         """The GPC registers in force: L0GPTSZ is read-only, so the machine's value stays whatever is written."""
@@ -69,29 +72,73 @@ class Under:
     gpcbw: GPCBW_EL3 | None = None
     flags: RecordFlag = RecordFlag.TLBI_BEFORE
 
+    def scene(self, around: Scene) -> Scene:
+        """The scene with the registers that the stimulus itself runs under."""
+        own = (("gpccr", self.gpccr), ("gptbr", self.gptbr), ("gpcbw", self.gpcbw))
+        return replace(around, **{name: register for name, register in own if register is not None})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class On:
+    """A stimulus at EL3 of PE ``pe``; without it a stimulus is the first PE's."""
+
+    pe: int
+    stimulus: Stimulus
+
 
 @dataclass(frozen=True, slots=True)
 class TableWrite:
-    """Write a doubleword of a table as Root software does: store, clean, DSB; no invalidation."""
+    """Write a doubleword of a table, ``count`` times in a row, as Root software does: store, clean, DSB.
+
+    Nothing is invalidated.  ``pe`` does it, and every PE sees it.
+    """
 
     pa: int
     value: int
+    count: int = 1
+    pe: int = 0
+
+    @property
+    def data(self) -> bytes:
+        """The bytes that are written."""
+        return self.value.to_bytes(8, "little") * self.count
+
+
+@dataclass(frozen=True, slots=True)
+class SetRegister:
+    """PE ``pe`` writes GPCCR_EL3, GPTBR_EL3 or GPCBW_EL3; the value stays until the end of the batch."""
+
+    register: GPCCR_EL3 | GPTBR_EL3 | GPCBW_EL3
+    pe: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Invalidate:
-    """TLBI PAALL with its barriers."""
+    """A TLBI by PA with its barriers, executed by PE ``pe``; ``xt`` is the operand of a range instruction."""
+
+    op: TLBIOp = TLBIOp.PAALL
+    xt: int = 0
+    pe: int = 0
 
 
-Item = Stimulus | Under | TableWrite | Invalidate
+Change = TableWrite | SetRegister | Invalidate
+"""Items that change what a check may answer."""
+
+Item = Stimulus | Under | On | Change
+"""What a sequence consists of."""
 
 
 def stimulus_of(item: Item) -> Stimulus | None:
-    """The access among what an item is; None where it is something else."""
+    """The stimulus in an item, if there is one."""
     match item:
         case Stimulus():
             return item
-        case Under(stimulus):
+        case Under(stimulus) | On(_, stimulus):
             return stimulus
         case _:
             return None
+
+
+def pe_of(item: Item) -> int:
+    """The PE that carries an item out."""
+    return 0 if isinstance(item, Stimulus | Under) else item.pe

@@ -15,17 +15,20 @@ from harness.judge import cases
 from harness.judge.calibration import calibrate, read_regime, register_entry
 from harness.judge.judging import BatchJudge, Bench, SceneState
 from harness.judge.losses import SOMEWHERE, Loss, report_lost
-from harness.judge.scene import Invalidate, Item, Scene, TableWrite, Under, stimulus_of
+from harness.judge.operation import Operation
+from harness.judge.operation_judging import OperationJudge, WorldOperationJudge
+from harness.judge.scene import Change, Invalidate, Item, On, Scene, SetRegister, TableWrite, Under, pe_of, stimulus_of
 from harness.judge.stimulus import RET, WRITING, Kind, Stimulus
 from harness.judge.tally import Tally
 from harness.judge.world import WorldScene
 from harness.judge.world_judging import WorldJudge
 from harness.probe.address_space import MemoryType, Windows, va_of
 from harness.probe.batch import Batch, EncodedBatch, decode_results, pool_pointer
-from harness.probe.records import Op, Record, RegisterEntry, World
+from harness.probe.records import Op, Record, RegisterEntry, World, sysreg_encoding
 from harness.targets.target import Target
 from refmodel.access import PEState
 from refmodel.features import Features
+from refmodel.gpt.tlbi import TLBIOp
 from refmodel.memory import Memory, MemoryMap, Region, RegionKind
 from refmodel.rules import Rule
 from refmodel.sysregs import GPCCR_EL3
@@ -69,6 +72,11 @@ class Session:
         self._own = (*layout.probe, layout.tables)
         self._dirty: dict[int, int] = {}
         self._state: SceneState | None = None
+
+    @property
+    def pes(self) -> int:
+        """How many PEs the target has, the first included."""
+        return self.target.info.pes
 
     @property
     def windows(self) -> Windows:
@@ -184,13 +192,14 @@ class Session:
             prompt=self.calibration.prompt,
             read_memory=self.target.read_memory,
             around=around,
+            zva_bits=self.calibration.dczid.block_bits,
+            clidr=self.calibration.clidr,
         )
         with gc_paused():
             results = decode_results(raw, encoded.count)
-            judge = WorldJudge if isinstance(scene, WorldScene) else BatchJudge
-            judge(bench, state, tally, name).judge(items, results)
+            _judge_for(scene, items)(bench, state, tally, name).judge(items, results)
         tally.count((Rule.AVAILABILITY,), len(items), weak=False)
-        if not any(isinstance(item, TableWrite | Invalidate) for item in items):
+        if not any(isinstance(item, Change) for item in items):
             self._state = state
 
     def _record(
@@ -207,7 +216,8 @@ class Session:
         """The state of the last scene if this is the same and nothing is to be written under it, else a new one."""
         if self._state is not None and self._state.scene is scene and not self.windows.pending:
             return self._state
-        return SceneState(self.pe, scene, scene.gpc(self.l0gptsz, self.features))
+        pes = 1 if isinstance(scene, WorldScene) else self.pes
+        return SceneState(self.pe, scene, scene.gpc(self.l0gptsz, self.features), pes=pes)
 
     def _prepare(self, scene: Scene, items: Sequence[Item], *, set_up: bool) -> list[tuple[int, bytes]]:
         """Write what the batch needs: tables, window descriptors, RET instructions; former tables are cleared.
@@ -246,24 +256,53 @@ class Session:
         registers: dict[int, tuple[RegisterEntry, ...]] = {}
         pool = bytearray()
         start = pool_pointer(len(items))
+        groups = _groups(items)
         for index, item in enumerate(items):
             match item:
                 case Stimulus():
-                    records.append(item.record())
+                    made = item.record()
                 case Under(stimulus, gpccr, gptbr, gpcbw, flags):
-                    records.append(stimulus.record()._replace(flags=int(flags)))
+                    made = stimulus.record()._replace(flags=int(flags))
                     registers[index] = tuple(register_entry(r) for r in (gpcbw, gptbr, gpccr) if r is not None)
-                case TableWrite(pa, value):
+                case On(_, stimulus):
+                    made = stimulus.record()
+                case TableWrite(pa):
                     offset = start + len(pool)
-                    pool += value.to_bytes(8, "little")
-                    records.append(Record(0, Op.MEM_WRITE, address=va_of(pa, World.ROOT), value0=offset, aux=8))
-                case Invalidate():
-                    records.append(Record(0, Op.TLBI_PAALL))
+                    pool += item.data
+                    made = Record(0, Op.MEM_WRITE, address=va_of(pa, World.ROOT), value0=offset, aux=len(item.data))
+                case SetRegister(register):
+                    entry = register_entry(register)
+                    made = Record(0, Op.MSR, aux=entry.encoding, value0=entry.value)
+                case Invalidate(TLBIOp.PAALL):
+                    made = Record(0, Op.TLBI_PAALL)
+                case Invalidate(op, xt):
+                    made = Record(0, Op.SYS, aux=sysreg_encoding(1, *op.value), address=xt)
+            records.append(made._replace(pe=pe_of(item), group=groups[index]) if groups else made)
         context = tuple(map(register_entry, scene.registers()))
         if isinstance(scene, WorldScene):
             records = scene.below(records)
             context = (*context, *scene.context.entries())
         return Batch(records=records, context=context, registers=registers, pool=bytes(pool))
+
+
+def _judge_for(scene: Scene, items: Sequence[Item]) -> type[BatchJudge]:
+    """The judge of a batch: another where operations are asked for that are no single access."""
+    stimuli = filter(None, map(stimulus_of, items))
+    if any(isinstance(stimulus.kind, Operation) for stimulus in stimuli):
+        return WorldOperationJudge if isinstance(scene, WorldScene) else OperationJudge
+    return WorldJudge if isinstance(scene, WorldScene) else BatchJudge
+
+
+def _groups(items: Sequence[Item]) -> list[int]:
+    """Ordering groups, where several PEs take part: reads between two changes go together, anything else is alone."""
+    if not any(pe_of(item) for item in items):
+        return []
+    groups, alone = [0], False
+    for item in items:
+        stimulus = stimulus_of(item)
+        was_alone, alone = alone, stimulus is None or stimulus.kind in WRITING
+        groups.append(groups[-1] + (alone or was_alone))
+    return groups[1:]
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+from harness.judge.operation import CHANGING, Operation
 from harness.probe.records import Op, Record, Requester, World
 from refmodel.access import ACCESSES
 from refmodel.faults import AccessDescriptor
@@ -40,11 +41,18 @@ class Kind(Enum):
         self.requester: Requester = Requester.PE_FETCH if op is Op.FETCH else Requester.PE_DATA
         """Who accesses, as the record says it."""
         self.number: int = len(type(self).__members__)
+        self.aux: int = 0
+        """The record's ``aux``."""
 
     @property
     def title(self) -> str:
         """``load-pair``."""
         return self.name.lower().replace("_", "-")
+
+    @property
+    def family(self) -> str:
+        """What deviations of this kind are told as."""
+        return self.title
 
 
 class Stimulus(NamedTuple):
@@ -55,7 +63,7 @@ class Stimulus(NamedTuple):
     ``size_log2`` is log2 of the bytes of one element; ``value0``/``value1`` are the probe's operands.
     """
 
-    kind: Kind
+    kind: Kind | Operation
     va: int
     pa: int
     pas: World
@@ -66,10 +74,12 @@ class Stimulus(NamedTuple):
     def record(self) -> Record:
         """The probe record."""
         kind = self.kind
-        # Positional, for speed: id, op, size_log2, pe, group, requester, state, el, reserved0, flags, address, values.
+        # Positional, for speed: id, op, size_log2, pe, group, requester, state, el, reserved0, flags, address, values,
+        # aux.
         return Record(
-            0, kind.op, self.size_log2, 0, 0, kind.requester, World.ROOT, 3, 0, 0, self.va, self.value0, self.value1
-        )
+            0, kind.op, self.size_log2, 0, 0, kind.requester, World.ROOT, 3, 0, 0, self.va, self.value0, self.value1,
+            kind.aux,
+        )  # fmt: skip
 
     def describe(self, source: str = "EL3 in Root state") -> dict[str, str]:
         """For a person: ordered name -> text."""
@@ -83,11 +93,11 @@ class Stimulus(NamedTuple):
         return text
 
 
-WRITING = frozenset(
-    {Kind.STORE, Kind.STORE_PAIR, Kind.STORE_EXCLUSIVE, Kind.ATOMIC_ADD, Kind.ATOMIC_SWAP, Kind.ATOMIC_CAS,
-     Kind.STORE_UNPRIVILEGED}
-)  # fmt: skip
-_TWO = frozenset({Kind.STORE_PAIR, Kind.ATOMIC_CAS})
+WRITING: frozenset[Kind | Operation] = CHANGING | {
+    Kind.STORE, Kind.STORE_PAIR, Kind.STORE_EXCLUSIVE, Kind.ATOMIC_ADD, Kind.ATOMIC_SWAP, Kind.ATOMIC_CAS,
+    Kind.STORE_UNPRIVILEGED
+}  # fmt: skip
+_TWO: frozenset[Kind | Operation] = frozenset({Kind.STORE_PAIR, Kind.ATOMIC_CAS, Operation.STORE_PAIR_ACROSS})
 
 
 class Performed(NamedTuple):
@@ -96,6 +106,20 @@ class Performed(NamedTuple):
     data0: int
     data1: int
     memory: bytes | None
+
+
+def access_name_of(stimulus: Stimulus) -> str:
+    """The model's name of a stimulus that is one access; TypeError for another operation."""
+    if isinstance(stimulus.kind, Operation):
+        raise TypeError(f"{stimulus.kind.title} is no single access")
+    return stimulus.kind.access_name
+
+
+def access_of(stimulus: Stimulus) -> AccessDescriptor:
+    """The access at EL3 of a stimulus that is one access; TypeError for another operation."""
+    if isinstance(stimulus.kind, Operation):
+        raise TypeError(f"{stimulus.kind.title} is no single access")
+    return stimulus.kind.access
 
 
 def perform(stimulus: Stimulus, before: bytes) -> Performed:
@@ -108,13 +132,13 @@ def perform(stimulus: Stimulus, before: bytes) -> Performed:
     old = int.from_bytes(before[:size], "little")
     new0 = (stimulus.value0 & mask).to_bytes(size, "little")
     match stimulus.kind:
-        case Kind.LOAD | Kind.LOAD_EXCLUSIVE | Kind.LOAD_UNPRIVILEGED:
+        case Kind.LOAD | Kind.LOAD_EXCLUSIVE | Kind.LOAD_UNPRIVILEGED | Operation.LOAD_ACROSS:
             return Performed(old, 0, None)
-        case Kind.STORE | Kind.STORE_UNPRIVILEGED:
+        case Kind.STORE | Kind.STORE_UNPRIVILEGED | Operation.STORE_ACROSS:
             return Performed(0, 0, new0)
-        case Kind.LOAD_PAIR:
+        case Kind.LOAD_PAIR | Operation.LOAD_PAIR_ACROSS:
             return Performed(old, int.from_bytes(before[size : 2 * size], "little"), None)
-        case Kind.STORE_PAIR:
+        case Kind.STORE_PAIR | Operation.STORE_PAIR_ACROSS:
             return Performed(0, 0, new0 + (stimulus.value1 & mask).to_bytes(size, "little"))
         case Kind.STORE_EXCLUSIVE:
             return Performed(old, 0, new0)
@@ -125,5 +149,5 @@ def perform(stimulus: Stimulus, before: bytes) -> Performed:
         case Kind.ATOMIC_CAS:
             swapped = old == stimulus.value0 & mask
             return Performed(old, 0, (stimulus.value1 & mask).to_bytes(size, "little") if swapped else None)
-        case Kind.FETCH:
+        case Kind.FETCH | Operation():
             return Performed(0, 0, None)

@@ -12,7 +12,7 @@ from harness.judge import compare
 from harness.judge.expectation import Expectation, compile_permitted
 from harness.judge.judging import REPORTING, BatchJudge, Bench, SceneState
 from harness.judge.scene import Item, Under
-from harness.judge.stimulus import Stimulus
+from harness.judge.stimulus import Stimulus, access_name_of
 from harness.judge.tally import Tally
 from harness.judge.world import WorldScene
 from harness.probe.records import RecordFlag, Result, Status, World
@@ -96,13 +96,13 @@ class WorldJudge(BatchJudge):
 
     def _check_map(self, stimulus: Stimulus) -> None:
         """ValueError when the model translates the address to another than the stimulus says."""
-        accdesc = access_at(stimulus.kind.access_name, self._pe.context)
+        accdesc = access_at(access_name_of(stimulus), self._pe.context)
         _, address = FullTranslate(self._pe, self._gpt, stimulus.va, accdesc, Chooser(), unobserved)
         if address not in (None, FullAddress(PASpace(stimulus.pas), stimulus.pa)):
             raise ValueError(f"VA {stimulus.va:#x} is {address} for the model, not {stimulus.pa:#x} in {stimulus.pas}")
 
     def _permitted(self, stimulus: Stimulus, gpt: PossibleGPT, *, trace: bool = False) -> Permitted:
-        accdesc = access_at(stimulus.kind.access_name, self._pe.context)
+        accdesc = access_at(access_name_of(stimulus), self._pe.context)
         return PermittedOutcomes(self._pe, gpt, stimulus.va, accdesc, trace=trace)
 
     def _against(

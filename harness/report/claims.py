@@ -21,6 +21,8 @@ class ClaimResult(Enum):
     INCONCLUSIVE = "INCONCLUSIVE"
     SELF_TEST_PASSED = "SELF_TEST_PASSED"
     SELF_TEST_FAILED = "SELF_TEST_FAILED"
+    NOT_MADE = "NOT_MADE"
+    """Nothing of the profile's subject is there: no claim, neither good nor bad."""
 
     @property
     def words(self) -> str:
@@ -39,6 +41,7 @@ _WORDS = {
     ClaimResult.INCONCLUSIVE: "inconclusive",
     ClaimResult.SELF_TEST_PASSED: "SELF-TEST passed",
     ClaimResult.SELF_TEST_FAILED: "SELF-TEST failed",
+    ClaimResult.NOT_MADE: "not made",
 }
 _EXIT_CODES = {
     ClaimResult.CONFORMING: 0,
@@ -46,6 +49,7 @@ _EXIT_CODES = {
     ClaimResult.NON_CONFORMING: 1,
     ClaimResult.SELF_TEST_FAILED: 1,
     ClaimResult.INCONCLUSIVE: 2,
+    ClaimResult.NOT_MADE: 2,
 }
 
 
@@ -105,8 +109,11 @@ class Claim:
 
 
 def combine(results: Iterable[ClaimResult], *, self_test: bool) -> ClaimResult:
-    """The result of a whole: bad beats inconclusive beats good; nothing at all is inconclusive."""
-    codes = {result.exit_code for result in results}
+    """The result of a whole: bad beats inconclusive beats good; nothing at all is inconclusive.
+
+    A claim that is not made says nothing.
+    """
+    codes = {result.exit_code for result in results if result is not ClaimResult.NOT_MADE}
     if 1 in codes:
         return ClaimResult.SELF_TEST_FAILED if self_test else ClaimResult.NON_CONFORMING
     if codes != {0}:
@@ -120,8 +127,15 @@ def evaluate(
     """The claim that a run supports against ``profile``.
 
     ``verdicts`` maps rule ids to merged verdicts; an absent one is NOT_RUN.  A rule that failed, or did not run, makes
-    the claim non-conforming; one that was inconclusive or not observable makes it inconclusive.
+    the claim non-conforming; one that was inconclusive or not observable makes it inconclusive.  Where the profile
+    needs something that no check of it found on the target, no claim is made.
     """
+    members = tuple(members)
+    if _subject_missing(profile, members, verdicts):
+        absent = tuple(Objection(rule.id, Verdict.NOT_APPLICABLE, f"there is no {profile.needs}") for rule in members)
+        return Claim(
+            profile=profile, result=ClaimResult.NOT_MADE, counted=0, against=(), waived=(), left_out=absent
+        )  # fmt: skip
     against: list[Objection] = []
     left_out: list[Objection] = []
     waived: list[str] = []
@@ -146,6 +160,12 @@ def evaluate(
         waived=tuple(waived),
         left_out=tuple(left_out),
     )
+
+
+def _subject_missing(profile: Profile, members: Iterable[Rule], verdicts: Mapping[str, Verdict]) -> bool:
+    """Whether every rule that a check asked, and one at least, was not applicable; a rule left unasked spoils that."""
+    asked = {verdicts.get(rule.id, Verdict.NOT_RUN) for rule in members if not rule.reserved}
+    return bool(profile.needs) and asked == {Verdict.NOT_APPLICABLE}
 
 
 def _weigh(rule: Rule, verdict: Verdict, circumstances: Circumstances) -> tuple[ClaimResult | None, str]:

@@ -15,7 +15,7 @@ from harness.report.claims import ClaimResult
 from harness.report.records import CheckResult, TargetRecord
 from harness.report.summary import RuleSummary, Summary
 from harness.report.verdicts import SEVERITY, Verdict
-from harness.targets.target import Provenance
+from images.image import Provenance
 from refmodel.features import Features
 
 _PER_TEST = ("l0gptsz",)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from harness.report.verdicts import Verdict
 from harness.report.waivers import Waiver
-from harness.targets.target import Provenance, TargetInfo
+from harness.targets.target import TargetInfo
+from images.image import Provenance
 from refmodel.features import Features
 
 SCHEMA_VERSION = 1

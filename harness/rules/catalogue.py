@@ -46,12 +46,16 @@ class Threat:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What a claim is made against: the rules that name it and have one of its ``levels``."""
+    """What a claim is made against: the rules that name it and have one of its ``levels``.
+
+    ``needs`` names what a target may be without, so that there is nothing to claim: "realm that can be asked".
+    """
 
     id: str
     title: str
     summary: str
     levels: tuple[Level, ...]
+    needs: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +156,12 @@ def _profile(table: Table) -> Profile:
     except ValueError as error:
         raise table.error(str(error), key="levels", remedy="use mandatory, recommended, optional") from None
     profile = Profile(
-        id=table.text("id"), title=table.text("title"), summary=table.text("summary", ""), levels=chosen
-    )  # fmt: skip
+        id=table.text("id"),
+        title=table.text("title"),
+        summary=table.text("summary", ""),
+        levels=chosen,
+        needs=table.text("needs", ""),
+    )
     table.finish()
     return profile
 

@@ -5,7 +5,6 @@ Loaded as a pytest plugin in that process (option ``--rule-marks-to FILE``), and
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import MisuseError
+from harness.mutants import MUTANTS
 
 if TYPE_CHECKING:
     import pytest
@@ -42,14 +42,8 @@ def collect_tests(suites: Path) -> Mapping[str, tuple[str, ...]]:
 
 
 def collect_mutants() -> Mapping[str, tuple[str, ...]]:
-    """Name of every mutant of ``refmodel.mutants`` to the rules that it breaks; empty when there are none yet."""
-    try:
-        module = importlib.import_module("refmodel.mutants")
-    except ModuleNotFoundError as error:
-        if error.name not in ("refmodel", "refmodel.mutants"):
-            raise
-        return {}
-    return {mutant.name: tuple(mutant.rules) for mutant in module.MUTANTS}
+    """Name of every mutant that suites hunt to the rules that it breaks."""
+    return {mutant.name: tuple(mutant.rules) for mutant in MUTANTS}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,10 +13,12 @@ from typing import Final
 from harness.probe.records import RegisterEntry
 from harness.state.state import VERSION, MemoryBlock, Origin, State, StateRecord, merged, register_name
 from refmodel.registers import Register
-from refmodel.sysregs import GPCCR_EL3, GPTBR_EL3
+from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3, HCR_EL2, SCR_EL3
 
 _RUN: Final = 8  # from so many equal words on a block is written as a fill
-_DECODED: Final[dict[str, type[Register]]] = {"GPCCR_EL3": GPCCR_EL3, "GPTBR_EL3": GPTBR_EL3}
+_DECODED: Final[dict[str, type[Register]]] = {
+    register.__name__: register for register in (GPCCR_EL3, GPTBR_EL3, GPCBW_EL3, SCR_EL3, HCR_EL2)
+}
 _HEAD: Final = "# A state of realmcheck. docs/reference/state-file.md says what every key means.\n"
 
 

@@ -157,4 +157,5 @@ def _below(session: Session, state: SceneState, scene: WorldScene, items: Sequen
         state.gpt.checked(FullAddress(PASpace(scene.context.state), page.base))
         checked.of(page.base, Kind.FETCH)
     for stimulus in filter(None, map(stimulus_of, items)):
-        places.of(stimulus.va, stimulus.kind)
+        if isinstance(stimulus.kind, Kind):
+            places.of(stimulus.va, stimulus.kind)

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import images
+from harness.boot.mutants import StackMutant
 from harness.errors import MisuseError
+from harness.mutants import MUTANTS, stack_mutant
 from harness.targets.model import ModelTarget
-from harness.targets.target import Provenance, Target, TargetOptions
+from harness.targets.target import Target, TargetOptions
+from images.image import Provenance
 from images.progress import Progress
-from refmodel.mutants import MUTANTS
 
 KNOWN = "qemu, model, mutant:NAME"
 
@@ -42,6 +44,16 @@ class TargetFactory:
             raise MisuseError(f"unknown target {self.spec!r}; known are {KNOWN}")
 
     @property
+    def boots_stacks(self) -> bool:
+        """Whether there is a machine that boots firmware: QEMU, also where a mutant is one of stacks."""
+        return self.kind == "qemu" or self.stack_mutant is not None
+
+    @property
+    def stack_mutant(self) -> StackMutant | None:
+        """The mutant of stacks that this is, or None."""
+        return stack_mutant(self.spec.partition(":")[2])
+
+    @property
     def kind(self) -> str:
         """``qemu``, ``model`` or ``mutant``."""
         return self.spec.partition(":")[0]
@@ -67,11 +79,7 @@ class TargetFactory:
     @property
     def provenance(self) -> tuple[Provenance, ...]:
         """The binaries that take part."""
-        found = (item for image in self._images.values() for item in image.provenance)
-        return tuple(
-            Provenance(name=p.name, path=str(p.path), sha256=p.sha256, version=p.version, origin=p.origin)
-            for p in found
-        )
+        return tuple(item for image in self._images.values() for item in image.provenance)
 
     @property
     def probe_elf(self) -> Path | None:
@@ -85,6 +93,8 @@ class TargetFactory:
 
     def make(self, options: TargetOptions, logs: Path) -> Target:
         """A target with these options, its logs in ``logs``; still off."""
+        if self.stack_mutant:
+            raise MisuseError(f"{self.spec} is a mutant of stacks; run suites/{self.stack_mutant.subject} with it")
         if self.kind != "qemu":
             return ModelTarget(log_directory=logs, options=options, mutant=self.spec.partition(":")[2])
         # Imported here: a self-test needs nothing of the machinery around QEMU.

@@ -10,19 +10,29 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.errors import MisuseError, TargetEvidence, TargetLostError
 from harness.probe.batch import Batch, EncodedBatch, decode_results
 from harness.probe.records import Result
-from harness.targets.model_machine import LAYOUT
+from harness.targets.model_machine import LAYOUT, VARIANTS
 from harness.targets.model_server import ANSWER, INDEX, REQUEST
 from harness.targets.target import TargetInfo, TargetOptions, log_directory
-from refmodel.bits import Slice
+
+if TYPE_CHECKING:
+    from harness.attestation.realm_client import RealmClient
+
+_FEATURES: Mapping[str, int | bool] = {"rme": 3, "sel2": True, "lse": True, "pamax": 52}
 
 _LAST_BREATH = 5.0  # seconds from a closed pipe to the end of the child
+
+
+def _countable(features: Mapping[str, object]) -> dict[str, int]:
+    """Features that a report can hold as a number."""
+    return {name: value for name, value in features.items() if isinstance(value, int)}
 
 
 class ModelTarget:
@@ -53,6 +63,7 @@ class ModelTarget:
         """Start the child and read its ID registers."""
         log_directory(self._log_directory)
         command = [sys.executable, "-m", "harness.targets.model_server", f"--l0gptsz={self._options.l0gptsz}"]
+        command += [f"--pes={self._options.pes}", f"--variant={self._options.variant}"]
         command += [f"--progress={self._progress}"]
         command += [f"--mutant={self._mutant}"] if self._mutant else []
         try:
@@ -74,14 +85,9 @@ class ModelTarget:
             self_test=True,
             layout=LAYOUT,
             id_registers=registers,
-            features={
-                "rme": Slice(registers["ID_AA64PFR0_EL1"], 55, 52),
-                "sel2": True,
-                "lse": True,
-                "pamax": 52,
-                "l0gptsz": self._options.l0gptsz,
-            },
+            features={**_FEATURES, **_countable(VARIANTS[self._options.variant]), "l0gptsz": self._options.l0gptsz},
             command=tuple(command),
+            pes=self._options.pes,
         )
 
     def power_off(self) -> None:
@@ -121,6 +127,13 @@ class ModelTarget:
         """Run a batch."""
         encoded = batch.encode()
         return decode_results(self.run_encoded(encoded), encoded.count)
+
+    def attesting_realm(self) -> RealmClient:
+        """The model's realm."""
+        # Imported only when asked for, as in the child.
+        from harness.attestation.realm_client import RealmClient
+
+        return RealmClient(lambda request: self._ask(b"T", 0, len(request), request))
 
     def partial_results(self) -> bytes:
         """Nothing: the child answers a batch as a whole."""

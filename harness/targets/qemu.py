@@ -23,7 +23,8 @@ from harness.probe.wire import readable
 from harness.probe.wire_client import WireClient
 from harness.process import Process
 from harness.targets.qemu_machine import RAM, SharedRam, check_banner, layout, machine_argv, more_pes, version_of
-from harness.targets.target import Provenance, TargetInfo, TargetOptions, log_directory
+from harness.targets.target import TargetInfo, TargetOptions, log_directory
+from images.image import Provenance
 
 BOOT_TIMEOUT: Final = 10.0
 BATCH_TIMEOUT: Final = 5.0
@@ -286,4 +287,5 @@ class QemuTarget:
             provenance=self._provenance,
             command=self._running().argv,
             banner=banner.text,
+            pes=banner.pes,
         )

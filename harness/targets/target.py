@@ -10,6 +10,7 @@ from typing import Protocol
 from harness.errors import MisuseError
 from harness.probe.batch import Batch, EncodedBatch
 from harness.probe.records import Result
+from images.image import Provenance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,23 +48,13 @@ class Layout:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """A file that took part in a run: what it is, where it lies, and its sha256 in hex."""
-
-    name: str
-    path: str
-    sha256: str
-    version: str = ""
-    origin: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class TargetInfo:
     """What a target says about itself once it is on.
 
     ``kind``: ``qemu``, ``model``, ``mutant``, ``replay`` or ``board``; ``self_test`` targets never yield a conformance
     claim.  ``id_registers`` maps names such as ``ID_AA64PFR0_EL1`` to values read on the target; ``features`` are the
-    declared ones, verified against them.  ``choices``: IMPLEMENTATION DEFINED choices known beforehand.
+    declared ones, verified against them.  ``choices``: IMPLEMENTATION DEFINED choices known beforehand.  ``pes``: how
+    many PEs run records.
     """
 
     name: str
@@ -77,6 +68,7 @@ class TargetInfo:
     provenance: tuple[Provenance, ...] = ()
     command: tuple[str, ...] = ()
     banner: str = ""
+    pes: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +76,15 @@ class TargetOptions:
     """How a suite wants the target to be: the L0GPTSZ the machine must have, and how records travel.
 
     ``l0gptsz``: bits per L0 entry (30, 34, 36, 39); ``wire_only``: no shared memory, everything over the UART;
-    ``pes``: how many PEs the machine has at least.
+    ``pes``: how many PEs the machine has at least; ``variant``: a PE with other features, which targets that cannot
+    choose theirs ignore (``model_machine.VARIANTS``).
     """
 
     l0gptsz: int = 30
     wire_only: bool = False
     timeout_scale: float = 1.0
     pes: int = 1
+    variant: str = ""
 
 
 def log_directory(path: Path) -> None:

@@ -12,6 +12,7 @@ from harness.judge.session import Session
 from harness.probe.batch import EncodedBatch, decode_results, records_of
 from harness.probe.records import RESULT, Record, Result
 from harness.targets.model import ModelTarget
+from harness.targets.target import TargetOptions
 from refmodel.gpt.build import Geometry, GPTBuilder
 from refmodel.gpt.decode import GPT_Any
 
@@ -27,8 +28,8 @@ class FalsifiedTarget(ModelTarget):
     ``says_where``: whether a loss tells the record.
     """
 
-    def __init__(self, log_directory: Path) -> None:
-        super().__init__(log_directory=log_directory)
+    def __init__(self, log_directory: Path, options: TargetOptions | None = None) -> None:
+        super().__init__(log_directory=log_directory, options=options)
         self.falsify: Falsify = lambda record, result: result
         self.lose: Callable[[Record], bool] = lambda record: False
         self.last_words: tuple[str, ...] = ("machine: assertion failed",)

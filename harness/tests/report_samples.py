@@ -17,7 +17,7 @@ from harness.report import (
     Verdict,
     Waiver,
 )
-from harness.targets.target import Provenance
+from images.image import Provenance
 
 THREATS = """
 [[threat]]

@@ -10,8 +10,8 @@ import pytest
 
 from harness.cli import main
 from harness.report import CheckResult, Counts, Verdict
-from harness.targets.target import Provenance
 from harness.tests.report_samples import WAIVER, check, header, write_rules, write_run
+from images.image import Provenance
 
 SCREEN = 66
 """Lines of a tall terminal."""

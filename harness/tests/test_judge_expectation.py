@@ -9,7 +9,7 @@ import pytest
 
 from harness.judge.expectation import Expectation, Expectations, compile_permitted
 from harness.judge.session import Session
-from harness.judge.stimulus import Kind, Stimulus
+from harness.judge.stimulus import Kind, Stimulus, access_of
 from harness.probe.records import World
 from harness.targets.model import ModelTarget
 from refmodel.access import PermittedOutcomes
@@ -80,7 +80,7 @@ def test_shared_expectations_are_the_models_own(session: Session, pgs: PGSe, sta
         found = expectations.of(stimulus)
         fresh = PossibleGPT(gpc, session.memory)
         fresh.stale = gpt.stale
-        wanted = compile_permitted(PermittedOutcomes(session.pe, fresh, stimulus.va, stimulus.kind.access), stimulus.va)
+        wanted = compile_permitted(PermittedOutcomes(session.pe, fresh, stimulus.va, access_of(stimulus)), stimulus.va)
         assert text(found, stimulus) == text(wanted, stimulus), stimulus
         seen.add(id(found))
     assert len(seen) < len(chosen), "nothing was shared, so that sharing has not been tested"

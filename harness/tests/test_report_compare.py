@@ -12,8 +12,8 @@ import pytest
 from harness.report import CheckResult, Counts, RunHeader, TargetRecord, Verdict, read_run, summarise
 from harness.report.compare import Comparison, Kind, RuleChange, compare
 from harness.rules.catalogue import load_catalogue
-from harness.targets.target import Provenance
 from harness.tests.report_samples import MATRIX, WAIVER, check, header, write_rules, write_run
+from images.image import Provenance
 
 OLD = replace(WAIVER, id="qemu-old", signature="EC=0x21")
 

@@ -32,8 +32,9 @@ from harness.report import (
     read_run,
 )
 from harness.report.schema import check_lines, check_run, validator
-from harness.targets.target import Layout, Provenance, TargetInfo, Window
+from harness.targets.target import Layout, TargetInfo, Window
 from harness.tests.report_samples import WAIVER, case, check, header, write_run
+from images.image import Provenance
 
 SCHEMA: dict[str, Any] = json.loads((Path(report.__file__).parent / "results.schema.json").read_text())
 

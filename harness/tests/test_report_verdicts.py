@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -177,4 +178,36 @@ def test_nothing_claimed_is_inconclusive_and_exit_codes_are_distinct() -> None:
         "NON_CONFORMING": 1,
         "SELF_TEST_FAILED": 1,
         "INCONCLUSIVE": 2,
+        "NOT_MADE": 2,
     }
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "made"),
+    [
+        ((Verdict.NOT_APPLICABLE, Verdict.NOT_APPLICABLE), False),
+        ((Verdict.NOT_APPLICABLE, Verdict.PASS), True),
+        ((Verdict.NOT_APPLICABLE, Verdict.FAIL), True),
+        ((Verdict.NOT_APPLICABLE, Verdict.NOT_RUN), True),
+        ((Verdict.NOT_APPLICABLE, Verdict.INCONCLUSIVE), True),
+    ],
+)
+def test_no_claim_only_where_every_check_finds_nothing_to_claim(
+    verdicts: tuple[Verdict, Verdict], made: bool, tmp_path: Path
+) -> None:
+    catalogue = load_catalogue(write_rules(tmp_path / "rules"))
+    profile = catalogue.profiles["rme-gpc"]
+    circumstances = Circumstances(self_test=False, interrupted=False, features={"FEAT_X": "1"})
+    asked = dict(zip(("GPC-001", "GPC-002"), verdicts, strict=True))
+    members = catalogue.members(profile)
+    assert evaluate(profile, members, asked, circumstances).result is not ClaimResult.NOT_MADE
+    needing = evaluate(replace(profile, needs="realm"), members, asked, circumstances)
+    assert (needing.result is not ClaimResult.NOT_MADE) == made
+    assert made or {item.why for item in needing.left_out} == {"there is no realm"}
+
+
+def test_a_claim_that_is_not_made_says_nothing() -> None:
+    made = ClaimResult.NOT_MADE
+    assert combine([made, ClaimResult.CONFORMING], self_test=False) is ClaimResult.CONFORMING
+    assert combine([made, ClaimResult.NON_CONFORMING], self_test=False) is ClaimResult.NON_CONFORMING
+    assert combine([made, made], self_test=False) is ClaimResult.INCONCLUSIVE

@@ -54,7 +54,9 @@ size_t banner_text(char *out, size_t room)
         {"ID_AA64ISAR1_EL1", READ(ID_AA64ISAR1_EL1)},
         {"ID_AA64ISAR2_EL1", READ(S3_0_C0_C6_2)},
         {"ID_AA64DFR0_EL1", READ(ID_AA64DFR0_EL1)},
+#ifndef PROBE_HOST
         {"GPCCR_EL3", survival->boot.gpccr},
+#endif
     };
     size_t at = text_pair(out, room, 0, "protocol", PROTOCOL_VERSION);
     at = append(out, room, at, " personality=" PERSONALITY);

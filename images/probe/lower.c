@@ -3,6 +3,7 @@
  * Every PE has, for each of the states Secure, Non-secure and Realm, a page of stubs and two pages of vectors, for EL1
  * and EL2, all in the physical address space of that state.  Their virtual addresses are their physical ones: a
  * translation regime that the harness sets up has to map them so. */
+#include "operations.h"
 #include "probe.h"
 
 #define BLOCK 0x10000ul /* a state's pages of one kind; as large as the largest granule of the GPC */
@@ -23,36 +24,10 @@
 #define SCTLR_EL1_RES1 0x30d00800ul /* with SPAN, EIS and EOS as a PE without these features has them */
 #define SCTLR_EL1_FOR_EL0 (1ul << 26 | 1ul << 18 | 1ul << 16 | 1ul << 15 | 1ul << 14) /* UCI nTWE nTWI UCT DZE */
 
-#define STUB(name) extern void lower_##name(void);
-#define STUBS4(name)                                                                                                   \
-    STUB(name##0)                                                                                                      \
-    STUB(name##1)                                                                                                      \
-    STUB(name##2)                                                                                                      \
-    STUB(name##3)
-STUB(return_smc)
-STUB(return_svc)
-STUB(nop)
-STUBS4(load)
-STUBS4(store)
-STUB(load_pair)
-STUB(store_pair)
-STUBS4(load_exclusive)
-STUBS4(store_exclusive)
-STUBS4(add)
-STUBS4(swap)
-STUBS4(cas)
-STUB(fetch)
-STUB(dc_zva)
-STUB(smc)
-STUB(hvc)
-STUB(svc)
-STUB(load_simd)
-STUB(store_simd)
-STUB(load_simd_pair)
-STUB(store_simd_pair)
-STUBS4(load_unprivileged)
-STUBS4(store_unprivileged)
-STUB(prefetch)
+#define DECLARE(operation, how, name, outputs, prepared) DECLARE_##how(lower, name)
+COMMON_OPERATIONS(DECLARE)
+DECLARE_SAME(lower, return_smc)
+DECLARE_SAME(lower, return_svc)
 extern void stub_drop(void);
 extern void stub_patch(void);
 extern char lower_area[], lower_stubs[], lower_vectors[], lower_sys[], lower_mrs[], lower_msr[];
@@ -73,38 +48,14 @@ struct held {
 };
 static struct held held[PES_MAX][STATES][KINDS];
 
-#define SAME(name) {lower_##name, lower_##name, lower_##name, lower_##name}
-#define SIZES(name) {lower_##name##0, lower_##name##1, lower_##name##2, lower_##name##3}
+#define ENTRY(operation, how, name, outputs, prepared) [OP_##operation] = {STUBS_##how(lower, name), outputs},
 static const struct {
     stub_t stub[4]; /* by size_log2 */
     uint8_t outputs;
-} operations[OP_COUNT] = {
-    [OP_NOP] = {SAME(nop), 0},
-    [OP_LOAD] = {SIZES(load), 1},
-    [OP_STORE] = {SIZES(store), 0},
-    [OP_LOAD_PAIR] = {SAME(load_pair), 2},
-    [OP_STORE_PAIR] = {SAME(store_pair), 0},
-    [OP_LOAD_EXCLUSIVE] = {SIZES(load_exclusive), 1},
-    [OP_STORE_EXCLUSIVE] = {SIZES(store_exclusive), 2},
-    [OP_ATOMIC_ADD] = {SIZES(add), 1},
-    [OP_ATOMIC_SWAP] = {SIZES(swap), 1},
-    [OP_ATOMIC_CAS] = {SIZES(cas), 1},
-    [OP_FETCH] = {SAME(fetch), 0},
-    [OP_DC_ZVA] = {SAME(dc_zva), 0},
-    [OP_SYS] = {SAME(nop), 0},
-    [OP_MRS] = {SAME(nop), 1},
-    [OP_MSR] = {SAME(nop), 0},
-    [OP_SMC] = {SAME(smc), 0},
-    [OP_HVC] = {SAME(hvc), 0},
-    [OP_SVC] = {SAME(svc), 0},
-    [OP_LOAD_SIMD] = {SAME(load_simd), 2},
-    [OP_STORE_SIMD] = {SAME(store_simd), 0},
-    [OP_LOAD_SIMD_PAIR] = {SAME(load_simd_pair), 2},
-    [OP_STORE_SIMD_PAIR] = {SAME(store_simd_pair), 0},
-    [OP_LOAD_UNPRIVILEGED] = {SIZES(load_unprivileged), 1},
-    [OP_STORE_UNPRIVILEGED] = {SIZES(store_unprivileged), 0},
-    [OP_PREFETCH] = {SAME(prefetch), 0},
-};
+} operations[OP_COUNT] = {[OP_SYS] = {STUBS_SAME(lower, nop), 0},
+                          [OP_MRS] = {STUBS_SAME(lower, nop), 1},
+                          [OP_MSR] = {STUBS_SAME(lower, nop), 0},
+                          COMMON_OPERATIONS(ENTRY)};
 
 uint64_t lower_base(void)
 {

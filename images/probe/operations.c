@@ -1,42 +1,17 @@
 /* One record: choose the stub, run it, report.  lower.c does so below EL3.  The plain case (no registers, no flags) is
  * kept short: it is what the probe does hundreds of thousands of times a second. */
+#include "operations.h"
 #include "probe.h"
 
-#define STUB(name) extern void stub_##name(void);
-#define STUBS4(name)                                                                                                   \
-    STUB(name##0)                                                                                                      \
-    STUB(name##1)                                                                                                      \
-    STUB(name##2)                                                                                                      \
-    STUB(name##3)
-STUB(nop)
-STUBS4(load)
-STUBS4(store)
-STUB(load_pair)
-STUB(store_pair)
-STUBS4(load_exclusive)
-STUBS4(store_exclusive)
-STUBS4(add)
-STUBS4(swap)
-STUBS4(cas)
-STUB(fetch)
-STUB(dc_zva)
-STUB(sys)
-STUB(mrs)
-STUB(msr)
-STUB(smc)
-STUB(hvc)
-STUB(svc)
-STUB(load_simd)
-STUB(store_simd)
-STUB(load_simd_pair)
-STUB(store_simd_pair)
-STUBS4(load_unprivileged)
-STUBS4(store_unprivileged)
-STUB(prefetch)
-STUB(write)
-STUB(copy)
-STUB(fill)
-STUB(tlbi_paall)
+#define DECLARE(operation, how, name, outputs, prepared) DECLARE_##how(stub, name)
+COMMON_OPERATIONS(DECLARE)
+DECLARE_SAME(stub, sys)
+DECLARE_SAME(stub, mrs)
+DECLARE_SAME(stub, msr)
+DECLARE_SAME(stub, write)
+DECLARE_SAME(stub, copy)
+DECLARE_SAME(stub, fill)
+DECLARE_SAME(stub, tlbi_paall)
 
 #define X0 0u
 #define CRN_AT 7
@@ -48,39 +23,15 @@ struct operation {
     bool prepared;   /* needs prepare() first */
 };
 
-#define SAME(name) {stub_##name, stub_##name, stub_##name, stub_##name}
-#define SIZES(name) {stub_##name##0, stub_##name##1, stub_##name##2, stub_##name##3}
-static const struct operation operations[OP_COUNT] = {
-    [OP_NOP] = {SAME(nop), 0, false},
-    [OP_LOAD] = {SIZES(load), 1, false},
-    [OP_STORE] = {SIZES(store), 0, false},
-    [OP_LOAD_PAIR] = {SAME(load_pair), 2, false},
-    [OP_STORE_PAIR] = {SAME(store_pair), 0, false},
-    [OP_LOAD_EXCLUSIVE] = {SIZES(load_exclusive), 1, false},
-    [OP_STORE_EXCLUSIVE] = {SIZES(store_exclusive), 2, false},
-    [OP_ATOMIC_ADD] = {SIZES(add), 1, true},
-    [OP_ATOMIC_SWAP] = {SIZES(swap), 1, true},
-    [OP_ATOMIC_CAS] = {SIZES(cas), 1, true},
-    [OP_FETCH] = {SAME(fetch), 0, false},
-    [OP_DC_ZVA] = {SAME(dc_zva), 0, false},
-    [OP_SYS] = {SAME(sys), 0, true},
-    [OP_MRS] = {SAME(mrs), 1, true},
-    [OP_MSR] = {SAME(msr), 0, true},
-    [OP_SMC] = {SAME(smc), 0, true},
-    [OP_HVC] = {SAME(hvc), 0, true},
-    [OP_SVC] = {SAME(svc), 0, true},
-    [OP_LOAD_SIMD] = {SAME(load_simd), 2, false},
-    [OP_STORE_SIMD] = {SAME(store_simd), 0, false},
-    [OP_LOAD_SIMD_PAIR] = {SAME(load_simd_pair), 2, false},
-    [OP_STORE_SIMD_PAIR] = {SAME(store_simd_pair), 0, false},
-    [OP_LOAD_UNPRIVILEGED] = {SIZES(load_unprivileged), 1, false},
-    [OP_STORE_UNPRIVILEGED] = {SIZES(store_unprivileged), 0, false},
-    [OP_PREFETCH] = {SAME(prefetch), 0, false},
-    [OP_MEM_WRITE] = {SAME(write), 0, true},
-    [OP_MEM_READ] = {SAME(copy), 0, true},
-    [OP_MEM_FILL] = {SAME(fill), 0, true},
-    [OP_TLBI_PAALL] = {SAME(tlbi_paall), 0, false},
-};
+#define ENTRY(operation, how, name, outputs, prepared) [OP_##operation] = {STUBS_##how(stub, name), outputs, prepared},
+static const struct operation operations[OP_COUNT] = {[OP_SYS] = {STUBS_SAME(stub, sys), 0, true},
+                                                      [OP_MRS] = {STUBS_SAME(stub, mrs), 1, true},
+                                                      [OP_MSR] = {STUBS_SAME(stub, msr), 0, true},
+                                                      [OP_MEM_WRITE] = {STUBS_SAME(stub, write), 0, true},
+                                                      [OP_MEM_READ] = {STUBS_SAME(stub, copy), 0, true},
+                                                      [OP_MEM_FILL] = {STUBS_SAME(stub, fill), 0, true},
+                                                      [OP_TLBI_PAALL] = {STUBS_SAME(stub, tlbi_paall), 0, false},
+                                                      COMMON_OPERATIONS(ENTRY)};
 
 static bool has_lse;
 
@@ -89,16 +40,16 @@ void operations_init(void)
     has_lse = ((READ(ID_AA64ISAR0_EL1) >> 20) & 0xf) >= ATOMIC_LSE;
 }
 
-static bool is_root(const struct record *record)
+/* Whether a record is to be run where the probe itself runs. */
+static bool is_own(const struct record *record)
 {
-    return record->state == WORLD_ROOT && record->el == CURRENT_EL;
+    return record->state == CURRENT_WORLD && record->el == CURRENT_EL;
 }
 
 static bool supported_here(const struct record *record)
 {
-    return record->pe == survival->pe && record->requester <= REQUESTER_PE_FETCH &&
-           (is_root(record) ||
-            (record->state <= WORLD_REALM && record->state != WORLD_ROOT && record->el < CURRENT_EL));
+    bool below = HAS_LOWER && record->state <= WORLD_REALM && record->state != CURRENT_WORLD && record->el < CURRENT_EL;
+    return record->pe == survival->pe && record->requester <= REQUESTER_PE_FETCH && (is_own(record) || below);
 }
 
 bool is_smc_like(uint32_t op)
@@ -181,7 +132,23 @@ static enum status prepare_memory(const struct batch *batch, const struct record
     return STATUS_DONE;
 }
 
-static enum status prepare_arguments(const struct batch *batch, const struct record *record)
+/* aux of an SMC: offset of a fill, which only the host personality's stub knows; 0: none. */
+static enum status prepare_fill(const struct batch *batch, const struct record *record, struct operands *operands)
+{
+    if (!record->aux) {
+        return STATUS_DONE;
+    }
+    if (!HAS_FILL || record->op != OP_SMC) {
+        return STATUS_UNSUPPORTED;
+    }
+    if (record->aux % 16 || !inside(batch, record->aux, DUMP_SIZE)) {
+        return STATUS_REFUSED;
+    }
+    operands->aux = batch->base + record->aux;
+    return STATUS_DONE;
+}
+
+static enum status prepare_arguments(const struct batch *batch, const struct record *record, struct operands *operands)
 {
     const uint64_t size = sizeof(survival->args);
     if (!inside(batch, record->value0, size) || !inside(batch, record->value1, size) || record->value0 % 8 ||
@@ -189,7 +156,7 @@ static enum status prepare_arguments(const struct batch *batch, const struct rec
         return STATUS_REFUSED;
     }
     copy_words(survival->args, (const uint64_t *)(batch->base + record->value0), SMC_REGISTERS);
-    return STATUS_DONE;
+    return prepare_fill(batch, record, operands);
 }
 
 void return_arguments(const struct batch *batch, const struct record *record)
@@ -210,14 +177,14 @@ static enum status prepare(const struct batch *batch, const struct record *recor
         if (!encoding_ok(record)) {
             return STATUS_REFUSED;
         }
-        if (is_root(record)) { /* lower.c has slots of its own */
+        if (is_own(record)) { /* lower.c has slots of its own */
             patch_encoding(record);
         }
         return STATUS_DONE;
     case OP_SMC:
     case OP_HVC:
     case OP_SVC:
-        return prepare_arguments(batch, record);
+        return prepare_arguments(batch, record, operands);
     default:
         return prepare_memory(batch, record, operands);
     }
@@ -272,7 +239,7 @@ void run_stub(const struct batch *batch, const struct record *record, const stru
 static void run_general(const struct batch *batch, const struct record *record, struct result *result)
 {
     struct operands operands = {record->address, record->value0, record->value1, record->aux};
-    if (is_root(record)) {
+    if (is_own(record)) {
         lower_leave();
     }
     enum status status = validate(batch, record);
@@ -283,14 +250,14 @@ static void run_general(const struct batch *batch, const struct record *record, 
         report(record, result, status, 0);
         return;
     }
-    if (!is_root(record)) {
+    if (!is_own(record)) {
         run_lower(batch, record, result);
         return;
     }
     run_stub(batch, record, &operands, operations[record->op].stub[record->size_log2]);
     bool taken = survival->taken != 0;
     uint64_t pc = taken ? survival->elr : survival->gpr[32];
-    uint64_t pstate = taken ? survival->spsr : survival->gpr[33] | READ(daif) | PSTATE_EL3H;
+    uint64_t pstate = taken ? survival->spsr : survival->gpr[33] | READ(daif) | PSTATE_OWN;
     if (survival->reg_fault) {
         survival->reg_fault = 0;
         report(record, result, STATUS_REG_FAULT, 0);
@@ -310,7 +277,7 @@ static void run_general(const struct batch *batch, const struct record *record, 
 
 void run_record(const struct batch *batch, const struct record *record, struct result *result)
 {
-    bool plain = record->flags == 0 && record->regs_count == 0 && is_root(record) && supported_here(record) &&
+    bool plain = record->flags == 0 && record->regs_count == 0 && is_own(record) && supported_here(record) &&
                  record->op < OP_COUNT && record->size_log2 <= 3 && !record->reserved0 && !record->reserved1 &&
                  !survival->drop.lowered;
     const struct operation *operation = &operations[plain ? record->op : 0];

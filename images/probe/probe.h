@@ -10,12 +10,29 @@
 #include "survive.h"
 
 #define PROTOCOL_VERSION 1
+#ifdef PROBE_HOST
+#define PERSONALITY "host"
+#define CURRENT_EL 2
+#define CURRENT_WORLD WORLD_NON_SECURE
+#define HAS_LOWER false /* whether there is code for the ELs below */
+#define HAS_FILL true
+#define PSTATE_OWN 0x9ul /* EL2h */
+#else
 #define PERSONALITY "root"
 #define CURRENT_EL 3
+#define CURRENT_WORLD WORLD_ROOT
+#define HAS_LOWER true
+#define HAS_FILL false
+#define PSTATE_OWN 0xdul /* EL3h */
+#endif
 
 /* Memory plan; the banner announces what the harness needs of it. */
+#ifdef PROBE_HOST
+#define MAILBOX_PA 0x68000000ul
+#else
 #define MAILBOX_PA 0x48000000ul
-#define BATCH_PA 0x48001000ul
+#endif
+#define BATCH_PA (MAILBOX_PA + 0x1000)
 #define BATCH_SIZE 0x07fff000ul
 #define ROOT_PA_LIMIT (1ul << 39) /* what slot 0 of stage 1 reaches with VA == PA */
 #define UART_PA 0x09000000ul
@@ -130,10 +147,17 @@ bool standalone(void);
 void standalone_fatal(void); /* leaves with "could not tell" where there is a case */
 __attribute__((noreturn)) void standalone_run(void);
 
-/* main.c */
+/* serve.c: what every personality does once it is up. */
+void serve_init(void); /* before the first nap */
+void announce(void);
+__attribute__((noreturn)) void serve(void);
+void nap(uint64_t ticks);
+/* The FATAL frame: the syndrome of an exception that nobody expected. */
+void fatal_send(uint64_t esr, uint64_t elr, uint64_t far);
+
+/* main.c and host.c */
 void el3_init(void);
 void survival_init(const void *stack_top);
-void nap(uint64_t ticks);
 void fatal_report(uint64_t esr, uint64_t elr, uint64_t far);
 
 /* sysreg access that the compiler can place */
@@ -155,7 +179,6 @@ void fatal_report(uint64_t esr, uint64_t elr, uint64_t far);
 #define ENCODING_GPCCR_EL3 ENCODING(3, 6, 2, 1, 6)
 #define ENCODING_GPTBR_EL3 ENCODING(3, 6, 2, 1, 4)
 #define ENCODING_SCR_EL3 ENCODING(3, 6, 1, 1, 0)
-#define PSTATE_EL3H 0xdul
 #define SCR_NS (1ul << 0)
 #define SCR_FIQ (1ul << 2)
 #define SCR_EA (1ul << 3)

@@ -8,6 +8,11 @@
  * so is nested.  Neither needs memory, which is why they are registers. */
 #include "survive.h"
 
+#ifdef PROBE_HOST
+#define OWN(name) name##_el2
+#else
+#define OWN(name) name##_el3
+#endif
 #define MFAR_EL3 S3_6_C6_C0_5
 #define GPTBR_EL3 S3_6_C2_C1_4
 #define GPCCR_EL3 S3_6_C2_C1_6
@@ -40,31 +45,17 @@ stub_\name:
 
 .macro invalidate
     dsb sy
+#ifdef PROBE_HOST
+    tlbi alle2
+#else
     sys #6, c8, c7, #4 /* TLBI PAALL */
     tlbi alle3
+#endif
     dsb sy
     isb
 .endm
 
-.section .survive_text, "ax", %progbits
-.balign 4096
-entry survive_start
-/* A vector needs 6 of its 32 words; the rest of some holds what else must be in this page. */
-.macro vector offset, handler=exception
-.org vectors + \offset /* fails to assemble when the gap before it is too small */
-.if \offset < 0x400
-    cbnz x28, nested
-.endif
-    mov x28, #1
-    adr x18, survival
-    stp x16, x17, [x18, #SV_SCRATCH]
-    mov x16, #\offset
-    b \handler
-.endm
-
-entry vectors
-vector 0x000
-save_all:
+.macro save_registers /* x0 and x1 are in SV_DATA already */
     add x0, x18, #SV_GPR
     str x1, [x0, #8]
     stp x2, x3, [x0, #16]
@@ -88,6 +79,28 @@ save_all:
     stp x9, x10, [x0, #256]
     ldr x9, [x18, #SV_DATA]
     str x9, [x0]
+.endm
+
+.section .survive_text, "ax", %progbits
+.balign 4096
+entry survive_start
+/* A vector needs 6 of its 32 words; the rest of some holds what else must be in this page. */
+.macro vector offset, handler=exception
+.org vectors + \offset /* fails to assemble when the gap before it is too small */
+.if \offset < 0x400
+    cbnz x28, nested
+.endif
+    mov x28, #1
+    adr x18, survival
+    stp x16, x17, [x18, #SV_SCRATCH]
+    mov x16, #\offset
+    b \handler
+.endm
+
+entry vectors
+vector 0x000
+save_all:
+    save_registers
     b op_saved
 
 vector 0x080
@@ -161,6 +174,7 @@ stub fill /* x4 bytes at x0 with the pattern x1, repeated from the first byte on
 vector 0x280
 vector 0x300
 vector 0x380
+#ifndef PROBE_HOST /* the host personality runs nothing below its own EL */
 vector 0x400, lower_sync
 vector 0x480, lower_exception
 vector 0x500, lower_fiq
@@ -169,6 +183,7 @@ vector 0x600, lower_exception
 vector 0x680, lower_exception
 vector 0x700, lower_exception
 vector 0x780, lower_exception
+#endif
 .org vectors + 0x800
 
 /* Save the syndrome, then go on where the armed part of the code wants to hear of it.  No ERET: the PE is at EL3 with the
@@ -177,21 +192,31 @@ vector 0x780, lower_exception
 exception:
     str x16, [x18, #SV_VECTOR]
 exception_saved:
-    mrs x16, esr_el3
-    mrs x17, far_el3
+    mrs x16, OWN(esr)
+    mrs x17, OWN(far)
     stp x16, x17, [x18, #SV_ESR]
+#ifdef PROBE_HOST
+    mov x16, #0
+#else
     mrs x16, MFAR_EL3
+#endif
     mrs x17, hpfar_el2
     stp x16, x17, [x18, #SV_MFAR]
+#ifndef PROBE_HOST
     cbz x16, 1f
     msr MFAR_EL3, xzr
+#endif
 1:  cbz x17, 2f
     msr hpfar_el2, xzr
-2:  msr far_el3, xzr
-    mrs x16, elr_el3
-    mrs x17, spsr_el3
+2:  msr OWN(far), xzr
+    mrs x16, OWN(elr)
+    mrs x17, OWN(spsr)
     stp x16, x17, [x18, #SV_ELR]
+#ifdef PROBE_HOST
+    mov x17, #0 /* SCR_EL3 is not for EL2 to see */
+#else
     mrs x17, scr_el3
+#endif
     str x17, [x18, #SV_SCR]
     ldr x16, [x18, #SV_TAKEN]
     add x16, x16, #1
@@ -212,15 +237,21 @@ op_ended:
 nested:
     sub x28, x28, #2
     cbz x28, halt
-    mrs x2, far_el3
+    mrs x2, OWN(far)
     b 1f
 fatal:
     ldr x2, [x18, #SV_FAR]
 1:  mov x28, #2
-    mrs x0, esr_el3
-    mrs x1, elr_el3
+    mrs x0, OWN(esr)
+    mrs x1, OWN(elr)
     adr x4, survival
     add x4, x4, #SV_BOOT
+#ifdef PROBE_HOST
+    ldr x5, [x4, #(SV_BOOT_SCTLR - SV_BOOT)]
+    msr sctlr_el2, x5
+    isb
+    invalidate
+#else
     ldr x5, [x4]
     msr GPCCR_EL3, x5
     isb
@@ -236,6 +267,7 @@ fatal:
     msr scr_el3, x6
     isb
     invalidate
+#endif
     ldr x5, [x4, #(SV_STACK_TOP - SV_BOOT)]
     mov sp, x5
     adr x5, fatal_report_address
@@ -357,6 +389,7 @@ second_page:
 touch_second_page:
     ret
 
+#ifndef PROBE_HOST
 /* Enter a lower EL as the drop says (survive.h), with the operands or arguments in place.  The former SCR_EL3 is kept
  * when it has to change, so that drops to one state in a row change it once. */
 stub drop
@@ -455,12 +488,17 @@ lower_fiq:
     ldp x16, x17, [x18, #SV_SCRATCH]
     mov x28, #0
     eret
+#endif
 
+#ifdef PROBE_HOST
+#include "host_smc.inc"
+#else
 stub smc
     mov x29, x30
     bl load_arguments
     smc #0
     b op_return
+#endif
 stub hvc
     mov x29, x30
     bl load_arguments

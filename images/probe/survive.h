@@ -26,10 +26,12 @@
 #define SV_INVALIDATE 0xd0
 #define SV_REG_FAULT 0xd8
 #define SV_ARGS 0x100
+#define SV_KEPT 0x190 /* x19-x28 while an SMC is filled */
 #define SV_GPR 0x200
 #define SV_SET_VALUES 0x400
 #define SV_OLD_VALUES 0x500
 #define SV_BOOT 0x600
+#define SV_BOOT_SCTLR (SV_BOOT + 0x28)
 #define SV_STACK_TOP 0x638
 #define SV_DROP 0x640
 #define SV_DROP_RETURN (SV_DROP + 0x00)
@@ -134,7 +136,8 @@ struct survival {
     uint64_t reg_fault;
     uint64_t pad0[4];
     uint64_t args[SMC_REGISTERS];
-    uint64_t pad1[14];
+    uint64_t kept[10];
+    uint64_t pad1[4];
     uint64_t gpr[34]; /* x0..x30, sp, pc, pstate */
     uint64_t pad2[30];
     uint64_t set_values[SLOT_COUNT];
@@ -176,10 +179,12 @@ SV_CHECK(count, SV_COUNT);
 SV_CHECK(invalidate, SV_INVALIDATE);
 SV_CHECK(reg_fault, SV_REG_FAULT);
 SV_CHECK(args, SV_ARGS);
+SV_CHECK(kept, SV_KEPT);
 SV_CHECK(gpr, SV_GPR);
 SV_CHECK(set_values, SV_SET_VALUES);
 SV_CHECK(old_values, SV_OLD_VALUES);
 SV_CHECK(boot, SV_BOOT);
+SV_CHECK(boot.sctlr, SV_BOOT_SCTLR);
 SV_CHECK(stack_top, SV_STACK_TOP);
 SV_CHECK(drop, SV_DROP);
 SV_CHECK(drop.elr, SV_DROP_RETURN);

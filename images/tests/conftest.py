@@ -35,7 +35,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has its own cache, no user's variables, and no patience with retries."""
-    for name in ("QEMU", "QEMU10", "CC", "PROBE", "OFFLINE"):
+    stacks = ("TFA", "MAKE", "RMM", "QEMU_RME_STACK", "LINUX", "BUSYBOX", "LINUX_SHIM", "ATTACK", "INITRAMFS")
+    for name in ("QEMU", "QEMU10", "CC", "PROBE", "PROBE_HOST", "OFFLINE", *stacks):
         monkeypatch.delenv(f"REALMCHECK_{name}", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setattr(apt, "PAUSES", (0.0, 0.0))
@@ -103,6 +104,29 @@ class Repository:
         subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
         return deb
 
+    def add_source(self, name: str, version: str, tarball: bytes) -> None:
+        """A source package: a .dsc and the upstream tarball."""
+        pool = self.root / "pool"
+        pool.mkdir(parents=True, exist_ok=True)
+        for old in pool.glob(f"{name}_*"):
+            old.unlink()
+        upstream = pool / f"{name}_{version}.orig.tar.xz"
+        upstream.write_bytes(tarball)
+        (pool / f"{name}_{version}.dsc").write_text(f"Format: 3.0 (quilt)\nSource: {name}\nVersion: {version}\n")
+
+    def _sources(self) -> str:
+        """The index of source packages."""
+        stanzas = []
+        for dsc in sorted((self.root / "pool").glob("*.dsc")):
+            name, _, version = dsc.stem.partition("_")
+            lines = [f"Package: {name}", "Format: 3.0 (quilt)", f"Version: {version}", "Directory: pool", "Files:"]
+            files = [dsc, *dsc.parent.glob(f"{name}_{version}.orig.tar.*")]
+            lines += [f" {hashlib.md5(f.read_bytes()).hexdigest()} {f.stat().st_size} {f.name}" for f in files]
+            lines += ["Checksums-Sha256:"]
+            lines += [f" {hashlib.sha256(f.read_bytes()).hexdigest()} {f.stat().st_size} {f.name}" for f in files]
+            stanzas.append("\n".join([*lines, ""]))
+        return "\n".join(stanzas)
+
     def publish(self, *, sign: bool = True, key: str = "good") -> None:
         dist = self.root / "dists/testing"
         index = dist / f"main/binary-{self.archive.architecture}/Packages"
@@ -115,9 +139,12 @@ class Repository:
         index.write_text("\n".join(stanzas))
         packed = index.with_suffix(".gz")
         packed.write_bytes(gzip.compress(index.read_bytes()))
+        sources = dist / "main/source/Sources"
+        sources.parent.mkdir(exist_ok=True)
+        sources.write_text(self._sources())
         release = ["Origin: Debian", "Suite: testing", "Codename: testing", "Components: main"]
         release += [f"Architectures: {self.archive.architecture} all", f"Date: {formatdate(usegmt=True)}", "SHA256:"]
-        for path in (index, packed):
+        for path in (index, packed, sources):
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             release.append(f" {digest} {path.stat().st_size} {path.relative_to(dist)}")
         (dist / "Release").write_text("\n".join([*release, ""]))

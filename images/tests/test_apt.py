@@ -154,7 +154,7 @@ def test_password_of_the_mirror_is_private(filled: Repository, tmp_path: Path) -
     assert "secret" in (apt.root / "realmcheck.sources").read_text()
     assert apt.root.stat().st_mode & 0o077 == 0
     line = f"'http://user:secret@m/debian/pool/a_1_all.deb' a_1_all.deb 5 SHA256:{'0' * 64}"
-    assert apt._parse_uri(line).uri == "http://m/debian/pool/a_1_all.deb"
+    assert apt._deb(*apt._parse_uri(line)).uri == "http://m/debian/pool/a_1_all.deb"
 
 
 def test_trouble_while_resolving_is_one_clear_line(filled: Repository, tmp_path: Path, fake_tool: FakeTool) -> None:

@@ -12,7 +12,9 @@ from images.errors import ImageError
 
 def test_shipped_catalogue() -> None:
     specs = catalogue.load()
-    assert list(specs) == ["qemu", "qemu10", "compiler", "probe-root"]
+    assert list(specs)[:5] == ["qemu", "qemu10", "compiler", "probe-root", "probe-host"]
+    assert {"make", "tfa-source", "tfa", "qemu-rme-stack"} <= specs.keys()
+    assert {"linux-kernel", "busybox", "linux-shim", "attack", "initramfs"} <= specs.keys()
     assert {spec.environment for spec in specs.values()} >= {"REALMCHECK_QEMU", "REALMCHECK_CC", "REALMCHECK_PROBE"}
 
 
@@ -29,15 +31,19 @@ def test_unknown_name_lists_the_names() -> None:
             'minimum = "new"',
             r"catalogue.toml:\d+: qemu.minimum: must be a version such as '11.1', not 'new'",
         ),
+        ('package = "arm-trusted', 'package = "../arm', r"tfa-source.package: must be a name such as .*, not '../arm-"),
+        ('sha256 = "0e3d', 'sha256 = "0E3D', r"qemu-rme-stack.sha256: must be 64 hexadecimal digits"),
+        ('url = "https://', 'url = "file:///', r"qemu-rme-stack.url: must be an http or https URL, not 'file:///"),
+        ('"out/Image"', '"../Image"', r"qemu-rme-stack.members: must hold paths inside the archive, not '../Image'"),
         (
             'target = "trixie-backports"',
             'target = "sid"',
             r"qemu.target: must be one of the suites trixie, trixie-backports",
         ),
         ('personality = "root"', "personality = 1", r"probe-root.personality: must be a string, not 1"),
-        ('kind = "probe"', 'kind = "disk"', r"probe-root.kind: must be qemu, compiler or probe, not 'disk'"),
+        ('kind = "probe"', 'kind = "disk"', r"probe-root.kind: must be one of qemu, compiler, .*, not 'disk'"),
         ('program = "usr/bin/qemu', 'program = "/usr/bin/qemu', r"qemu.program: must be a path inside the prefix"),
-        ("[qemu10]", "colour = 1\n[qemu10]", r"qemu.colour: is not a known key; known keys: environment"),
+        ("[qemu10]", "colour = 1\n[qemu10]", r"qemu.colour: is not a known key; known keys: .*environment"),
         ('environment = "REALMCHECK_CC"', "", r"compiler.environment: is missing"),
         ('environment = "REALMCHECK_CC"', 'environment = "a b"', r"compiler.environment: must be the name of a var"),
         ('packages = ["gcc-aarch64-linux-gnu"]', "packages = []", r"compiler.packages: must not be empty"),

@@ -53,8 +53,8 @@ def cached_extent(gpc: GPCState, level: int, descriptor: int) -> int:
 class _Remembering(Memory):
     """Memory as a walk sees it whose descriptor fetches may be answered by cached entries.
 
-    ``last`` is set where that happened to the last fetch, ``forgotten`` where a range invalidation has since removed
-    an entry that was used, ``fetches`` counts.
+    ``last`` is set where that happened to the last fetch; ``gone`` holds the rules by which range invalidations have
+    since removed entries that were used; ``fetches`` counts.
     """
 
     def __init__(self, history: Iterable[Configuration], choose: Chooser, walk: _Walk) -> None:
@@ -63,7 +63,8 @@ class _Remembering(Memory):
         self._history = tuple(history)
         self._choose = choose
         self.fetches = 0
-        self.last = self.forgotten = False
+        self.last = False
+        self.gone: set[Rule] = set()
 
     def PhysMemRead(self, address: FullAddress, size: int) -> tuple[PhysMemRetStatus, int]:
         status, today = self._walk.memory.PhysMemRead(address, size)
@@ -77,7 +78,7 @@ class _Remembering(Memory):
         value, source = self._choose([Option(pair) for pair in sources.items()])
         if source is not None:
             self.last = True
-            self.forgotten |= self._walk.removed(source, level, value)
+            self.gone |= self._walk.removed(source, level, value)
         return status, value
 
 
@@ -95,32 +96,42 @@ class _Walk:
     ss: SecurityState
     through: Configuration | None
 
-    def removed(self, source: Configuration, level: int, descriptor: int) -> bool:
-        """Whether a range invalidation since has taken the entry away."""
+    def removed(self, source: Configuration, level: int, descriptor: int) -> frozenset[Rule]:
+        """The rules by which a range invalidation since has taken the entry away; empty where it may still be there."""
         size_bits = cached_extent(self.gpc, level, descriptor)
         start = AlignDown(self.address.address, size_bits)
         table = level == 0 and Slice(descriptor, 3, 0) == GPT_Table
-        return any(range_.removes(start, size_bits, table=table) for range_ in source.invalidated)
+        if not any(range_.removes(start, size_bits, table=table) for range_ in source.invalidated):
+            return frozenset()
+        if table:
+            return frozenset({Rule.RANGE_INVALIDATED, Rule.LAST_LEVEL_ONLY})
+        if size_bits > DecodePGS(self.gpc.gpccr).value:
+            return frozenset({Rule.RANGE_INVALIDATED, Rule.RANGE_NEEDS_WHOLE_ENTRY})
+        return frozenset({Rule.RANGE_INVALIDATED})
 
-    def answer(self, history: Iterable[Configuration], choose: Chooser, *, forgetful: bool) -> GPCFRecord | None:
-        """The check's outcome with one choice of cached entries; None where no such entries can be cached."""
+    def answer(self, history: Iterable[Configuration], choose: Chooser) -> tuple[GPCFRecord, frozenset[Rule]]:
+        """The check's outcome with one choice of former entries, and the rules by which those cannot be cached."""
         view = _Remembering(history, choose, self)
         record = GranuleProtectionCheck(self.gpc, view, self.address, unobserved, self.ss)
         faulty = record.gpf in (GPCF.GPCF_Walk, GPCF.GPCF_AddressSize)
         unreachable = self.through is not None and not view.fetches and record.gpf is GPCF.GPCF_AddressSize
-        if (view.last and faulty) or unreachable or (forgetful and view.forgotten):
-            return None
-        return record
+        if (view.last and faulty) or unreachable:
+            view.gone.add(Rule.ONLY_VALID_CACHED)
+        return record, frozenset(view.gone)
 
 
 class Checked:
-    """Outcome of a check: the options (today's first), and the rules that fired on the way to the first."""
+    """Outcome of a check: the options (today's first), and the rules that fired on the way to the first.
 
-    __slots__ = ("options", "rules")
+    ``stale``: a former entry may answer.
+    """
+
+    __slots__ = ("options", "rules", "stale")
 
     def __init__(self, options: tuple[Option[GPCFRecord], ...], rules: tuple[Rule, ...]) -> None:
         self.options = options
         self.rules = rules
+        self.stale = any(option.reason is _STALE for option in options)
 
 
 _GRANULE_BITS = 12
@@ -143,6 +154,7 @@ class PossibleGPT:
         self.memory = memory
         self.stale: tuple[Configuration, ...] = ()
         self._invalidated: tuple[Configuration, ...] = ()
+        self._by = Rule.LOCAL_INVALIDATION
         self.untouched: frozenset[tuple[PASpace, int]] = frozenset()
         """Pages (PAS, PA >> 12) of which nothing is cached: known from a calibration, not from the architecture."""
         self.shared: tuple[GPCState, ...] = ()
@@ -174,9 +186,12 @@ class PossibleGPT:
         self.stale = (*self.stale, Configuration(self.gpc, old))
         self.forget()
 
-    def invalidate_all(self) -> None:
-        """TLBI PAALL or PAALLOS, completed by DSB and ISB: only today's configuration answers from here on."""
-        self._invalidated, self.stale = self.stale, ()
+    def invalidate_all(self, by: Rule = Rule.LOCAL_INVALIDATION) -> None:
+        """TLBI PAALL or PAALLOS, completed by DSB and ISB: only today's configuration answers from here on.
+
+        ``by``: the rule that obliges this PE.
+        """
+        self._invalidated, self._by, self.stale = self.stale, by, ()
         self.forget()
 
     def invalidate_range(self, range_: RangeInvalidation) -> None:
@@ -200,7 +215,7 @@ class PossibleGPT:
             for rule in known.rules:
                 observe(rule, "")
         chosen = choose(known.options)
-        if len(known.options) > 1:
+        if known.stale:
             observe(Rule.CACHED, "before an invalidation {} may answer for {}", chosen, address)
         return chosen
 
@@ -220,28 +235,32 @@ class PossibleGPT:
             observe(rule, text, *values)
 
         now = GranuleProtectionCheck(self.gpc, self.memory, address, fired if observe is unobserved else both, ss)
-        if self._invalidated and any(then != now for then in self._answers(self._invalidated, address, ss)):
-            both(Rule.INVALIDATED, "the invalidation took the former answer for {} away: {}", address, now)
         options = {now: Option(now)}
         untouched = (address.paspace, address.address >> _GRANULE_BITS) in self.untouched
-        former = () if untouched else self.stale
-        for then in self._answers(former, address, ss):
-            options.setdefault(then, Option(then, _STALE, True))
-        if any(c.invalidated for c in former):
-            gone = set(self._answers(former, address, ss, forgetful=False)) - options.keys()
-            if gone:
-                both(Rule.RANGE_INVALIDATED, "the range invalidation took a former answer for {} away", address)
+        former = list(self._answers(() if untouched else self.stale, address, ss))
+        for then, gone in former:
+            if not gone:
+                options.setdefault(then, Option(then, _STALE, True))
+        if self.shared:
+            both(Rule.SHARED_TLB, "a TLB may be shared with a PE that is configured otherwise")
         for shared in self.shared:
             then = GranuleProtectionCheck(shared, self.memory, address, unobserved, ss)
             options.setdefault(then, Option(then, _SHARED, True))
-        for then in self._misprogrammed(address, ss):
+        for then in self._misprogrammed(address, ss, both):
             options.setdefault(then, Option(then, _MISPROGRAMMED, True))
+        # What cannot be cached any more is evidence where nothing else permits the same answer.
+        if any(not gone and then not in options for then, gone in self._answers(self._invalidated, address, ss)):
+            both(Rule.INVALIDATED, "the invalidation took the former answer for {} away: {}", address, now)
+            both(self._by, "... as {} demands", self._by.value)
+        removed = set().union(*(gone for then, gone in former if then not in options))
+        for rule in sorted(removed, key=lambda rule: rule.value):
+            both(rule, "a former answer for {} cannot be cached any more", address)
         return Checked(tuple(options.values()), tuple(fired.rules))
 
     def _answers(
-        self, history: tuple[Configuration, ...], address: FullAddress, ss: SecurityState, *, forgetful: bool = True
-    ) -> Iterator[GPCFRecord]:
-        """Every answer that cached entries from ``history`` and the registers of then or now can give."""
+        self, history: tuple[Configuration, ...], address: FullAddress, ss: SecurityState
+    ) -> Iterator[tuple[GPCFRecord, frozenset[Rule]]]:
+        """What former entries answer, each with the rules by which it is gone; empty where it may be cached."""
         if not history:
             return
         registers: dict[GPCState, Configuration | None] = {self.gpc: None}
@@ -251,18 +270,19 @@ class PossibleGPT:
             through = None if gpc.gptbr == self.gpc.gptbr else source
             walk = _Walk(gpc, self.memory, address, ss, through)
 
-            def run(choose: Chooser, walk: _Walk = walk) -> GPCFRecord | None:
-                return walk.answer(history, choose, forgetful=forgetful)
+            def run(choose: Chooser, walk: _Walk = walk) -> tuple[GPCFRecord, frozenset[Rule]]:
+                return walk.answer(history, choose)
 
-            for explored in explore(run):
-                if explored.result is not None:
-                    yield explored.result
+            yield from (explored.result for explored in explore(run))
 
-    def _misprogrammed(self, address: FullAddress, ss: SecurityState) -> Iterator[GPCFRecord]:
+    def _misprogrammed(self, address: FullAddress, ss: SecurityState, observe: Observer) -> Iterator[GPCFRecord]:
         """Answers that other descriptors of a misprogrammed Contig range permit."""
         if self._contiguous is None or not NeedsWalk(self.gpc, address):
             return
-        for gpi in self._contiguous.gpis(self.gpc, self.memory, address.address):
+        gpis = self._contiguous.gpis(self.gpc, self.memory, address.address)
+        if len(gpis) > 1:
+            observe(Rule.CONTIGUOUS_MISPROGRAMMED, "the Contig range of {} has GPIs {}", address, sorted(gpis))
+        for gpi in sorted(gpis):
             yield GPC_NO_FAULT if GPICheck(address.paspace, gpi, ss) else GPCFault(GPCF.GPCF_Fail, 1)
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from refmodel.gpt.cache import PossibleGPT, doublewords
+from refmodel.gpt.cache import Configuration, PossibleGPT, doublewords
 from refmodel.gpt.tlbi import DecodeRPA, TLBIOp
 from refmodel.gpt.types import GPCState
 from refmodel.memory import Memory
+from refmodel.rules import Rule
 
 
 class PossibleGPTs:
@@ -23,8 +24,15 @@ class PossibleGPTs:
         self._share()
 
     def set_registers(self, pe: int, gpc: GPCState) -> None:
-        """PE ``pe`` wrote GPCCR_EL3, GPTBR_EL3 or GPCBW_EL3."""
+        """PE ``pe`` wrote GPCCR_EL3, GPTBR_EL3 or GPCBW_EL3.
+
+        What another PE may have taken from a shared TLB under the former values may stay there.
+        """
+        former = self.pes[pe].gpc
         self.pes[pe].set_registers(gpc)
+        for possible in self.pes:
+            if former != gpc and former in possible.shared:
+                possible.stale = (*possible.stale, Configuration(former))
         self._share()
 
     def write(self, address: int, data: bytes) -> None:
@@ -42,7 +50,7 @@ class PossibleGPTs:
         reached = self.pes if op.broadcast else (self.pes[pe],)
         if not op.by_range:
             for possible in reached:
-                possible.invalidate_all()
+                possible.invalidate_all(self.rule_of(pe, op))
             return
         issuing = self.pes[pe].gpc
         range_ = DecodeRPA(issuing, xt, last_level=op is TLBIOp.RPALOS)
@@ -51,6 +59,13 @@ class PossibleGPTs:
         for possible in reached:
             if possible.gpc.gpccr.PGS == issuing.gpccr.PGS:
                 possible.invalidate_range(range_)
+
+    def rule_of(self, pe: int, op: TLBIOp, xt: int = 0) -> Rule:
+        """The rule that says what a TLBI by PA of PE ``pe`` must do."""
+        if not op.by_range:
+            return Rule.BROADCAST_INVALIDATION if op.broadcast else Rule.LOCAL_INVALIDATION
+        required = DecodeRPA(self.pes[pe].gpc, xt, last_level=op is TLBIOp.RPALOS)
+        return Rule.RANGE_NOT_REQUIRED if required is None else Rule.RANGE_INVALIDATED
 
     def _share(self) -> None:
         """Where registers differ, a PE may behave as another is configured, unless one of the two has GPC off.

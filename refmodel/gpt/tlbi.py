@@ -16,7 +16,7 @@ from refmodel.bits import IsAligned, Slice
 from refmodel.gpt.decode import DecodePGS
 from refmodel.gpt.types import GPCState
 
-_RANGE_BITS = {0b0000: 12, 0b0001: 14, 0b0010: 16, 0b0011: 21, 0b0100: 25, 0b0101: 29, 0b0110: 30, 0b0111: 34,
+RANGE_BITS = {0b0000: 12, 0b0001: 14, 0b0010: 16, 0b0011: 21, 0b0100: 25, 0b0101: 29, 0b0110: 30, 0b0111: 34,
                0b1000: 36, 0b1001: 39}  # fmt: skip
 """log2 of bytes by SIZE."""
 
@@ -60,7 +60,7 @@ class RangeInvalidation:
 
 def encode_rpa(address: int, size_bits: int) -> int:
     """Xt of TLBI RPAOS and RPALOS for a PA and log2 of a size in bytes; KeyError for a size without an encoding."""
-    size = {bits: field for field, bits in _RANGE_BITS.items()}[size_bits]
+    size = {bits: field for field, bits in RANGE_BITS.items()}[size_bits]
     return size << 44 | address >> 12
 
 
@@ -70,7 +70,7 @@ def DecodeRPA(gpc: GPCState, xt: int, *, last_level: bool) -> RangeInvalidation 
     That is so for a reserved SIZE, a reserved GPCCR_EL3.PGS, a base that is not aligned to the effective size, and one
     above the implemented physical address size.  Address bits [55:52] count only where that size is 56 bits.
     """
-    size_bits = _RANGE_BITS.get(Slice(xt, 47, 44))
+    size_bits = RANGE_BITS.get(Slice(xt, 47, 44))
     if size_bits is None or gpc.gpccr.PGS == 0b11:
         return None
     granule = DecodePGS(gpc.gpccr).value

@@ -92,10 +92,10 @@ def EffectiveGPCCR(gpccr: GPCCR_EL3, features: Features) -> GPCCR_EL3:
     return GPCCR_EL3(gpccr.value & ~absent) if gpccr.value & absent else gpccr
 
 
-def _ignored(gpccr: GPCCR_EL3, features: Features) -> tuple[Rule, ...]:
+def _ignored(gpccr: GPCCR_EL3, gptbr: GPTBR_EL3, features: Features) -> tuple[Rule, ...]:
     """The rules of fields that are not 0 and belong to absent features."""
     gpc2 = not features.gpc2 and any(part.mask & gpccr.value for part in _GPC2_FIELDS)
-    gpc3 = not features.gpc3 and any(part.mask & gpccr.value for part in _GPC3_FIELDS)
+    gpc3 = not features.gpc3 and (bool(gptbr.BADDR_55_52) or any(part.mask & gpccr.value for part in _GPC3_FIELDS))
     return (Rule.GPC2_RES0,) * gpc2 + (Rule.GPC3_RES0,) * gpc3
 
 
@@ -119,7 +119,7 @@ class GPCState:
     ignored: tuple[Rule, ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ignored", _ignored(self.gpccr, self.features))
+        object.__setattr__(self, "ignored", _ignored(self.gpccr, self.gptbr, self.features))
         object.__setattr__(self, "gpccr", EffectiveGPCCR(self.gpccr, self.features))
         object.__setattr__(self, "gptbr", EffectiveGPTBR(self.gptbr, self.features))
 

@@ -1,7 +1,8 @@
 """Mutants: single faults that the suites must notice, and how one is put into a machine.
 
-``MUTANTS`` lists those that suites hunt, by subject, ``PENDING`` those whose suites are still to come; ``apply`` puts
-one into the process it is called in, which is only ever the process of a machine under test, never the judge's.
+``MUTANTS`` lists those that suites hunt, by subject, ``PENDING`` those whose suites are still to come, ``RMM_MUTANTS``
+those that the exploration of the RMM model hunts.  ``apply`` puts one into the process it is called in: that of a
+machine under test, or of an exploration, never the judge's.
 """
 
 from __future__ import annotations
@@ -9,24 +10,29 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from refmodel.mutants.attestation import ATTESTATION_MUTANTS
+from refmodel.mutants.caching import CACHING_MUTANTS
 from refmodel.mutants.gpt import GPT_MUTANTS
 from refmodel.mutants.mutant import Mutant, Patch
+from refmodel.mutants.rmm import RMM_MUTANTS
 from refmodel.mutants.translation import TRANSLATION_MUTANTS
 from refmodel.mutants.worlds import WITHOUT_SUITE, WORLDS_MUTANTS
 
 MUTANTS: tuple[Mutant, ...] = (
     *GPT_MUTANTS,
+    *CACHING_MUTANTS,
     *(m for m in WORLDS_MUTANTS if m.name not in WITHOUT_SUITE),
+    *ATTESTATION_MUTANTS,
     *TRANSLATION_MUTANTS,
 )
 PENDING: tuple[Mutant, ...] = tuple(m for m in WORLDS_MUTANTS if m.name in WITHOUT_SUITE)
 
-__all__ = ["MUTANTS", "PENDING", "Mutant", "Patch", "apply", "by_name"]
+__all__ = ["MUTANTS", "PENDING", "RMM_MUTANTS", "Mutant", "Patch", "apply", "by_name"]
 
 
 def by_name(name: str) -> Mutant:
     """The mutant called ``name``; KeyError lists the known names."""
-    known = (*MUTANTS, *PENDING)
+    known = (*MUTANTS, *PENDING, *RMM_MUTANTS)
     for mutant in known:
         if mutant.name == name:
             return mutant

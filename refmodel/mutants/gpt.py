@@ -249,11 +249,11 @@ def _half_written_until_invalidated() -> tuple[Patch, Patch]:
         return _write
 
     def invalidate(original: Original) -> Any:
-        def tlbi(self: Any) -> None:
+        def tlbi(self: Any, *operands: Any) -> None:
             for pa, data in missing.items():
                 self.write_memory(pa, data)
             missing.clear()
-            original(self)
+            original(self, *operands)
 
         return tlbi
 
@@ -330,7 +330,8 @@ GPT_MUTANTS: tuple[Mutant, ...] = (
             Patch(_MACHINE, "Machine._access", _stores_although_denied), kind="observation"),
     _mutant("store-lost", Rule.PERMITTED_ACCESS_EFFECT, Patch(_MACHINE, "Machine.effect", _loses_stores),
             kind="observation"),
-    _mutant("invalidation-ignored", Rule.INVALIDATED, Patch(_MACHINE, "Machine.tlbi", lambda o: lambda self: None)),
+    _mutant("invalidation-ignored", Rule.INVALIDATED,
+            Patch(_MACHINE, "Machine.tlbi", lambda o: lambda self, *operands: None)),
     _mutant("half-written-until-invalidated", Rule.CACHED, *_half_written_until_invalidated(), kind="observation"),
     _mutant("stage-1-fetch-unchecked", Rule.S1_WALK_CHECKED, Patch(_STAGE1, "FetchDescriptor", _unchecked_fetch)),
     _mutant("root-executes-anything", Rule.ROOT_EXECUTE_NEVER,

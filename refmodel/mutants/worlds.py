@@ -21,6 +21,7 @@ from refmodel.mutants.mutant import Mutant, Original, Patch
 from refmodel.outcomes import ExceptionTaken, Syndrome
 from refmodel.pas import EL, FullAddress, PASpace, SecurityState
 from refmodel.rules import Rule
+from refmodel.sysregs import PAR_EL1
 
 _CHECK, _DECODE, _TYPES = "refmodel.gpt.check", "refmodel.gpt.decode", "refmodel.gpt.types"
 _BYPASS, _FAULTS, _SYNDROME = "refmodel.gpt.bypass", "refmodel.faults", "refmodel.syndrome"
@@ -30,7 +31,6 @@ _WALKSTATE, _STAGE1, _PERMISSIONS = (
     "refmodel.translation.stage1",
     "refmodel.translation.permissions",
 )
-_MACHINE = "harness.targets.model_machine"
 _NSO = 0b1101
 
 
@@ -142,6 +142,14 @@ def _block_start_in_far(original: Original) -> Any:
     return AArch64_Abort
 
 
+def _without_space(original: Original) -> Any:
+    def _par_of(*arguments: Any) -> Any:
+        translated = original(*arguments)
+        return replace(translated, par=translated.par & ~(PAR_EL1.NSE.mask | PAR_EL1.S_or_NS.mask))
+
+    return _par_of
+
+
 def _first_byte_in_far(original: Original) -> Any:
     def AccessSpan(pe: Any, gpt: Any, va: int, *rest: Any) -> Any:
         outcome = original(pe, gpt, va, *rest)
@@ -186,8 +194,7 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
     _mutant("spad-ignored", Rule.SECURE_SPACE_DISABLED, _without_disable(PASpace.PAS_Secure)),
     _mutant("nspad-ignored", Rule.NON_SECURE_SPACE_DISABLED, _without_disable(PASpace.PAS_NonSecure)),
     _mutant("rlpad-ignored", Rule.REALM_SPACE_DISABLED, _without_disable(PASpace.PAS_Realm)),
-    _mutant("gpc2-fields-without-gpc2", Rule.GPC2_RES0, _value(_TYPES, "_GPC2_MASK", 0),
-            _value(_MACHINE, "RME", 1)),
+    _mutant("gpc2-fields-without-gpc2", Rule.GPC2_RES0, _value(_TYPES, "_GPC2_MASK", 0)),
     _mutant("bypass-ignored", Rule.BYPASS_WINDOW,
             Patch(_CHECK, "PAWithinGPCBypassWindow", lambda original: lambda *arguments: False)),
     _mutant("bypass-invalid-accepted", Rule.BYPASS_INVALID, Patch(_CHECK, "GPCBWValid", _any_base)),
@@ -197,8 +204,7 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
             Patch(_BYPASS, "_GPCBWL", lambda table: {field: low + 1 for field, low in table.items()})),
     _mutant("pps-56-is-52", Rule.PPS_56_BITS, Patch(_DECODE, "_PPS", lambda table: {**table, 0b0111: 52})),
     _mutant("pps3-ignored", Rule.PPS_56_BITS, _effective(PPS3=0)),
-    _mutant("gpc3-fields-without-gpc3", Rule.GPC3_RES0, _value(_TYPES, "_GPC3_MASK", 0),
-            _value(_MACHINE, "RME", 2)),
+    _mutant("gpc3-fields-without-gpc3", Rule.GPC3_RES0, _value(_TYPES, "_GPC3_MASK", 0)),
     _mutant("pgs-not-implemented-accepted", Rule.PGS_NOT_IMPLEMENTED,
             Patch(_CHECK, "GPCRegistersConsistent", _every_granule)),
     _mutant("stage-2-fetch-unreported", Rule.GPCP,
@@ -230,6 +236,7 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
     _mutant("dc-zva-far-aligned", Rule.DC_ZVA_FAR, Patch(_OPERATIONS, "AArch64_Abort", _block_start_in_far)),
     _mutant("at-level-lost", Rule.AT_PAR,
             Patch(_OPERATIONS, "EncodeLDFSC", lambda original: lambda status, level: original(status, 0))),
+    _mutant("at-space-lost", Rule.AT_SPACE, Patch(_OPERATIONS, "_par_of", _without_space)),
     _mutant("at-never-takes-an-exception", Rule.AT_EXCEPTION,
             Patch(_OPERATIONS, "_at_exception", lambda original: lambda *arguments, **options: None)),
     _mutant("crossing-far-is-first-byte", Rule.PAGE_CROSSING, Patch(_OPERATIONS, "AccessSpan", _first_byte_in_far)),
@@ -242,10 +249,6 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
 )  # fmt: skip
 
 WITHOUT_SUITE = frozenset(
-    {"pps-56-is-52", "pgs-not-implemented-accepted", "stage-2-fetch-unreported", "second-stage-to-el1",
-     "s1ptw-lost", "s2ptw-lost", "hpfar-zero", "cm-lost",
-     "vncr-lost", "dc-fault-as-walk-fault", "dc-to-popa-denied", "dc-to-poe-in-every-space",
-     "ic-fault-as-permission-fault", "dc-zva-far-aligned", "at-level-lost", "at-never-takes-an-exception",
-     "crossing-far-is-first-byte"}
+    {"stage-2-fetch-unreported", "second-stage-to-el1", "s1ptw-lost", "s2ptw-lost", "hpfar-zero", "vncr-lost"}
 )  # fmt: skip
 """Mutants of stage 2, of operations that no stimulus asks for, and of features that today's targets have or lack."""

@@ -171,6 +171,11 @@ WITNESS: dict[str, Callable[[], object]] = {
     "ic-fault-as-permission-fault": lambda: maintained("ic"),
     "dc-zva-far-aligned": lambda: maintained("dc-zva"),
     "at-level-lost": lambda: translated(EL2, {}),
+    "at-space-lost": lambda: ops.at(
+        context(EL2, SecurityState.SS_Secure),
+        Translation(EL2),
+        regimes.tables(regimes.PAGE | regimes.AF | regimes.TABLE | regimes.NS_BIT),
+    ),
     "at-never-takes-an-exception": lambda: translated(EL1, {"GPF": 1}),
     "crossing-far-is-first-byte": crossed,
     "realm-tables-in-non-secure": lambda: walked(REALM, EL2, L0=0b1011),

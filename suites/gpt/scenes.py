@@ -56,6 +56,12 @@ def with_table(check: Check, *, pgs: PGSe = PGSe.PGS_4KB, pps: int = 40, l0gptsz
     return made
 
 
+def fill_level_1(made: GPTBuilder, base: int, range_bits: int, descriptor: int) -> None:
+    """One descriptor for all of a range of 1 << ``range_bits`` bytes: what it says contradicts no neighbour in it."""
+    for at in range(base, base + (1 << range_bits), 16 << made.geometry.pgs.value):
+        made.raw_level_1(at, descriptor)
+
+
 def hole(check: Check) -> int:
     """An address below 64 GB where nothing answers."""
     return check.session.target.info.layout.hole[0].base

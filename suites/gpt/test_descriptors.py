@@ -10,11 +10,11 @@ from harness.check import Check
 from harness.judge.scene import Item, Scene, Under
 from harness.judge.stimulus import Kind
 from harness.probe.records import World
-from refmodel.gpt.build import GPTBuilder, block_descriptor, contiguous_descriptor, table_descriptor
+from refmodel.gpt.build import CONTIGUOUS, GPTBuilder, block_descriptor, contiguous_descriptor, table_descriptor
 from refmodel.gpt.decode import GPT_Any, GPT_NoAccess, GPT_Realm
 from refmodel.gpt.types import PGSe
 from refmodel.sysregs import GPTBR_EL3
-from suites.gpt.scenes import GB, LOW, RESERVED, VALID, builder, hole, warm, with_table
+from suites.gpt.scenes import GB, LOW, RESERVED, VALID, builder, fill_level_1, hole, warm, with_table
 
 _PGS = pytest.mark.parametrize("pgs", PGSe, ids=lambda pgs: pgs.name)
 _KINDS = (Kind.LOAD, Kind.STORE, Kind.ATOMIC_ADD)
@@ -38,17 +38,19 @@ def _level_0(check: Check, descriptors: dict[str, int], *, pgs: PGSe = PGSe.PGS_
         check.cover(title)
 
 
-def _level_1(check: Check, descriptors: dict[str, int], pgs: PGSe) -> None:
-    """Each descriptor as a level 1 entry, all in one table."""
+def _level_1(check: Check, descriptors: dict[str, int], pgs: PGSe, *, range_bits: int = 21) -> None:
+    """Each descriptor as level 1 entries that fill a range of 1 << ``range_bits`` bytes, as many in a table as fit."""
     check.cells(len(descriptors))
-    made = with_table(check, pgs=pgs)
-    span = 16 << pgs.value
-    items: list[Item] = []
-    for number, (title, descriptor) in enumerate(descriptors.items()):
-        made.raw_level_1(LOW + number * span, descriptor)
-        items += _probe(check, LOW + number * span, span)
-        check.cover(title)
-    check.run(Scene.of("malformed level 1 entries", made), items)
+    every = list(descriptors.items())
+    size = 1 << range_bits
+    for chosen in (every[start : start + (GB >> range_bits)] for start in range(0, len(every), GB >> range_bits)):
+        made = with_table(check, pgs=pgs)
+        items: list[Item] = []
+        for number, (title, descriptor) in enumerate(chosen):
+            fill_level_1(made, LOW + number * size, range_bits, descriptor)
+            items += _probe(check, LOW + number * size, size)
+            check.cover(title)
+        check.run(Scene.of("malformed level 1 entries", made), items)
 
 
 @pytest.mark.rule("GPC-011")
@@ -127,15 +129,16 @@ def test_table_above_pps(check: Check, pps: int) -> None:
     _with_level_0(check, made, {f"bit {bit}": good | 1 << bit for bit in range(pps, 52)})
 
 
+_SIZES = pytest.mark.parametrize("bits", CONTIGUOUS, ids=lambda bits: f"{1 << bits - 20}MB")
+
+
 @pytest.mark.rule("GPC-022")
 @_PGS
-def test_contiguous_reserved(check: Check, pgs: PGSe) -> None:
+@_SIZES
+def test_contiguous_reserved(check: Check, pgs: PGSe, bits: int) -> None:
     """Each reserved bit of a Contiguous descriptor, for each size."""
-    cases = {
-        f"contig {size}, bit {bit}": contiguous_descriptor(GPT_Any, size) | 1 << bit
-        for size, bit in itertools.product((1, 2, 3), range(10, 64))
-    }
-    _level_1(check, cases, pgs)
+    good = contiguous_descriptor(GPT_Any, CONTIGUOUS[bits])
+    _level_1(check, {f"bit {bit}": good | 1 << bit for bit in range(10, 64)}, pgs, range_bits=bits)
 
 
 @pytest.mark.smoke
@@ -148,10 +151,12 @@ def test_contiguous_size(check: Check, pgs: PGSe) -> None:
 
 @pytest.mark.rule("GPC-024")
 @_PGS
-def test_contiguous_gpi(check: Check, pgs: PGSe) -> None:
+@_SIZES
+def test_contiguous_gpi(check: Check, pgs: PGSe, bits: int) -> None:
     """Each reserved GPI in a Contiguous descriptor of each size."""
-    cases = itertools.product((1, 2, 3), RESERVED)
-    _level_1(check, {f"contig {s}, GPI {gpi:04b}": contiguous_descriptor(gpi, s) for s, gpi in cases}, pgs)
+    contig = CONTIGUOUS[bits]
+    cases = {f"GPI {gpi:04b}": contiguous_descriptor(gpi, contig) for gpi in RESERVED}
+    _level_1(check, cases, pgs, range_bits=bits)
 
 
 @pytest.mark.rule("GPC-025")

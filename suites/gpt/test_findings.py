@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from harness.check import Check
+from harness.judge.operation import Operation
 from harness.judge.scene import Scene, Under
 from harness.judge.stimulus import Kind, Stimulus
 from harness.probe.records import World
@@ -15,7 +16,7 @@ from refmodel.gpt.build import granules_descriptor, table_descriptor
 from refmodel.gpt.decode import GPT_Any, GPT_NoAccess
 from refmodel.sysregs import GPCBW_EL3, GPTBR_EL3
 from suites.gpt.scenes import GB, LOW, RESERVED, builder, hole, warm, with_table
-from suites.gpt.worlds import DEEP, PAGES, Place, access, below, context
+from suites.gpt.worlds import DEEP, PAGES, Place, Routing, access, below, context
 
 
 @pytest.mark.rule("GPC-043")
@@ -152,3 +153,47 @@ def test_reserved_bypass_size(check: Check) -> None:
     stimulus = check.session.stimulus(Kind.LOAD, LOW, World.SECURE)
     items = warm(check, stimulus, gpccr=gpccr, gpcbw=GPCBW_EL3.of(BWSIZE=0b101))
     check.run(Scene.of("a reserved BWSIZE", made), items)
+
+
+@pytest.mark.rule("GPC-132", "GPC-044")
+def test_dc_report(check: Check) -> None:
+    """A fault of DC CVAP is marked as cache maintenance, and FAR is the operand, not the start of its line."""
+    made = with_table(check)
+    made.granule(LOW, GPT_NoAccess)
+    stimulus = Stimulus(Operation.DC_CVAP, check.session.windows.va(LOW + 0x828, World.ROOT), LOW + 0x828, World.ROOT)
+    check.run(Scene.of("DC CVAP of a denied granule", made), [stimulus])
+
+
+def _at(check: Check, spot: Place, operation: Operation, routing: Routing) -> None:
+    """An AT whose level 1 table may not be fetched, from Non-secure state."""
+    scr, hcr = routing
+    where = context(check, World.NON_SECURE, spot, scr=scr, hcr=hcr)
+    made = with_table(check)
+    made.granule(where.stage1.table(1), GPT_NoAccess)
+    stimulus = Stimulus(operation, where.stage1.page(PAGES), PAGES, World.NON_SECURE)
+    check.run(below("level 1 table denied", made, where), [stimulus])
+
+
+@pytest.mark.rule("GPC-146")
+def test_at_at_el2(check: Check) -> None:
+    """AT S1E2R at EL2 with SCR_EL3.GPF = 1 and a table that may not be fetched: a GPC exception, not PAR_EL1."""
+    _at(check, Place(2), Operation.AT_S1E2R, ({"GPF": 1}, {}))
+
+
+@pytest.mark.parametrize(
+    "control",
+    [
+        pytest.param("none", marks=pytest.mark.rule("GPC-145")),
+        pytest.param("SCR_EL3.GPF", marks=pytest.mark.rule("GPC-146")),
+    ],
+)
+def test_at_at_el1(check: Check, control: str) -> None:
+    """AT S1E1R at EL1 whose table may not be fetched: PAR_EL1, or with SCR_EL3.GPF = 1 a GPC exception to EL3."""
+    _at(check, Place(1), Operation.AT_S1E1R, ({"GPF": int(control != "none")}, {}))
+
+
+@pytest.mark.rule("GPC-148")
+def test_at_space(check: Check) -> None:
+    """AT S1E3R of an address in the Secure space: PAR_EL1.{NSE, NS} = {0, 0}."""
+    stimulus = Stimulus(Operation.AT_S1E3R, check.session.windows.va(LOW, World.SECURE), LOW, World.SECURE)
+    check.run(Scene.of("AT to the Secure space", with_table(check)), [stimulus])

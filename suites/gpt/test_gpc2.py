@@ -143,7 +143,8 @@ def test_disabled_while_off(check: Check) -> None:
 @pytest.mark.smoke
 @pytest.mark.rule("GPC-106")
 @pytest.mark.parametrize("field", ["APPSAA", "NSO", "SPAD", "NSPAD", "RLPAD"])
-def test_fields_without_gpc2(check: Check, field: str) -> None:
+@pytest.mark.parametrize("variant", ["rme1"])
+def test_fields_without_gpc2(check: Check, field: str, variant: str) -> None:
     """Without FEAT_RME_GPC2 its fields are RES0: with each of them written as 1 the check is as with 0."""
     if not check.applies("PE without FEAT_RME_GPC2", not check.session.features.gpc2):
         return

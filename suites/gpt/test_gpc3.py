@@ -144,7 +144,8 @@ def test_protected_size(check: Check, pps: int) -> None:
 @pytest.mark.smoke
 @pytest.mark.rule("GPC-114")
 @pytest.mark.parametrize("field", ["GPCBW", "PPS3"])
-def test_fields_without_gpc3(check: Check, field: str) -> None:
+@pytest.mark.parametrize("variant", ["rme1", "rme2"])
+def test_fields_without_gpc3(check: Check, field: str, variant: str) -> None:
     """Without FEAT_RME_GPC3 its fields are RES0: with each of them written as 1 the check is as with 0.
 
     GPCBW_EL3 is not there either, and is left alone; with its reset value a window would start at 0.

@@ -11,14 +11,14 @@ from harness.probe.records import World
 from refmodel.gpt.build import GPTBuilder, block_descriptor, contiguous_descriptor, granules_descriptor
 from refmodel.gpt.decode import GPT_Any
 from refmodel.gpt.types import PGSe
-from suites.gpt.scenes import GB, LOW, VALID, builder, with_table
+from suites.gpt.scenes import GB, LOW, VALID, builder, fill_level_1, with_table
 
 _GRANULES = 16
 _DESCRIPTORS = 4
 
 
 def _random_descriptor(check: Check) -> int:
-    """A level 1 descriptor: mostly Granules, sometimes Contiguous."""
+    """A level 1 descriptor that fills 2 MB, so it contradicts no neighbour: mostly Granules, sometimes Contiguous."""
     if check.rng.random() < 0.2:
         return contiguous_descriptor(check.rng.choice(VALID), 1)
     return granules_descriptor([check.rng.choice(VALID) for _ in range(_GRANULES)])
@@ -32,7 +32,7 @@ def _history(check: Check, made: GPTBuilder, length: int) -> list[Item]:
         draw = check.rng.random()
         at = LOW + check.rng.randrange(_DESCRIPTORS) * span
         if draw < 0.08:
-            items.append(TableWrite(made.address_1(at), _random_descriptor(check)))
+            items.append(TableWrite(made.address_1(at), _random_descriptor(check), span >> made.geometry.pgs.value + 4))
         elif draw < 0.14:
             items.append(Invalidate())
         else:
@@ -52,13 +52,16 @@ def test_random_history(check: Check, pgs: PGSe) -> None:
     for _ in range(max(2, int(20 * check.scale))):
         made = with_table(check, pgs=pgs)
         for number in range(_DESCRIPTORS):
-            made.raw_level_1(LOW + (number << 21), _random_descriptor(check))
+            fill_level_1(made, LOW + (number << 21), 21, _random_descriptor(check))
         check.run(Scene.of("random history", made), _history(check, made, 600))
 
 
 @pytest.mark.rule("GPC-052", "GPC-053")
 def test_level_0_change(check: Check) -> None:
-    """A level 0 Block changed from every GPI to every other: seen at the latest after TLBI PAALL."""
+    """A level 0 Block changed from every GPI to every other: seen at the latest after TLBI PAALL.
+
+    Once with accesses before the change, after which former information may be in use, and once without.
+    """
     made = builder(check)
     made.block(LOW + GB, GPT_Any)
     items: list[Item] = []
@@ -66,11 +69,10 @@ def test_level_0_change(check: Check) -> None:
         for new in VALID:
             entry = made.address_0(LOW + GB)
             items += [TableWrite(entry, block_descriptor(old)), Invalidate()]
-            items += [check.session.stimulus(Kind.LOAD, LOW + GB + 0x1000 * pas, pas) for pas in World]
-            items += [TableWrite(entry, block_descriptor(new))]
-            items += [check.session.stimulus(Kind.LOAD, LOW + GB + 0x1000 * pas, pas) for pas in World]
-            items += [Invalidate()]
-            items += [check.session.stimulus(Kind.LOAD, LOW + GB + 0x1000 * pas, pas) for pas in World]
+            loads = [check.session.stimulus(Kind.LOAD, LOW + GB + 0x1000 * pas, pas) for pas in World]
+            items += [*loads, TableWrite(entry, block_descriptor(new)), *loads, Invalidate(), *loads]
+            items += [TableWrite(entry, block_descriptor(old)), Invalidate()]
+            items += [TableWrite(entry, block_descriptor(new)), *loads]
     check.run(Scene.of("a level 0 Block changes", made), items)
 
 

@@ -1,0 +1,1 @@
+"""The Normal world of a booted stack: the probe at EL2 (``probe``, ``calls``, ``hygiene``), or Linux (``linux``)."""

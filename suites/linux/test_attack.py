@@ -1,0 +1,153 @@
+"""The hypervisor as attacker: Linux and its guests at memory of the Root, Secure and Realm worlds.
+
+Every address has its permitted outcomes from the machine's own tables, by the model.  A control in Linux's own reach
+shows that the way to memory works, so that "no data" means something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+
+from harness.boot.check import StackCheck
+from harness.boot.physical import NotReadableError, PhysicalMemory
+from harness.host.linux import Attack, HostShell, shell
+from harness.host.outside import Outside, outside
+
+STACKS: Final = ("tfa-linux", "tfa-rmm-linux")
+CONTROL: Final = 0xBF00_2000
+"""RAM that Linux was told nothing of (``mem=`` in the manifest) and that is Non-secure: the tool has to reach it."""
+
+DELEGATED: Final = (0xBF00_0000, 0xBF00_1000)
+"""Granules that the shim gave to the Realm world before it entered Linux."""
+
+KERNEL_ERRORS: Final = ("Internal error", "BUG:", "Kernel panic", "Unable to handle kernel", "Call trace:", "WARNING:")
+"""What the kernel's log says when the kernel itself has met an error."""
+
+FORBIDDEN: Final = {
+    "Root: EL3's RAM": (0x0E00_1000, 0x0E0F_FFF8),
+    "Root: granule protection tables": (0x0EEF_C000, 0x0EFF_FFF8),
+    "Secure: trusted RAM": (0x0E10_0000, 0x0EEF_BFF8),
+    "Realm: the RMM's memory": (0x4010_0000, 0x418F_FFF8),
+    "Realm: delegated granules": (DELEGATED[0], DELEGATED[1] + 0xFF8),
+    "Secure: UART": (0x0904_0000, 0x0904_0000),
+    "Secure: flash": (0x0000_0000, 0x0000_0000),
+}
+"""What a hypervisor must not reach, first and last address of an access of 8 bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scene:
+    host: HostShell
+    outside: Outside
+
+
+def _scene(stack: StackCheck, name: str) -> _Scene | None:
+    """The host, and what its accesses may meet; None where an RMM is needed or this host hides the tables."""
+    if "rmm" in name and not stack.has_rmm():
+        return None
+    machine = stack.boot(name, "shell")
+    host = shell(machine)
+    try:
+        seen = outside(machine)
+    except NotReadableError as error:
+        for rule in stack.cited:
+            stack.not_observable(rule, str(error))
+        return None
+    value = stack.rng.getrandbits(64)
+    machine.ram.write(CONTROL - 0x4000_0000, value.to_bytes(8, "little"))
+    control = host.read(CONTROL)
+    if control.outcome != "done" or control.value != value:
+        pytest.fail(f"the attack tool cannot read Non-secure memory outside Linux's RAM: {control.words}")
+    return _Scene(host=host, outside=seen)
+
+
+def _addresses(stack: StackCheck) -> Iterator[tuple[str, int]]:
+    """First, last and random addresses of what is forbidden."""
+    for what, (first, last) in FORBIDDEN.items():
+        count = max(1, round(2 * stack.scale)) if last > first else 0
+        chosen = [first, last, *(stack.rng.randrange(first, last + 1, 8) for _ in range(count))]
+        yield from ((what, pa) for pa in dict.fromkeys(chosen))
+
+
+def _judge(
+    stack: StackCheck, rule: str, what: str, seen: Attack, wrong: str, stimulus: dict[str, str], expected: str
+) -> None:
+    if not seen.made:
+        pytest.fail(f"{what}: the access was not made: {seen.words}")
+    stack.judge(
+        rule,
+        not wrong,
+        case=what,
+        stimulus=stimulus,
+        expected={"exception": expected, "data": "none"},
+        observed={"outcome": seen.outcome, "ESR": f"{seen.esr:#x}", "data": f"{seen.value:#x}"},
+        signature=f"{what}: {wrong}",
+    )
+
+
+@pytest.mark.rule("LNX-010")
+@pytest.mark.parametrize("name", STACKS)
+def test_reads(stack: StackCheck, name: str) -> None:
+    """Loads from user space fault as the tables say and bring nothing."""
+    if (scene := _scene(stack, name)) is None:
+        return
+    for what, pa in _addresses(stack):
+        seen = scene.host.read(pa)
+        expected = scene.outside.permitted("load", pa)
+        wrong = expected.differs(seen.outcome, seen.esr) or ("data came back" if seen.value else "")
+        _judge(stack, "LNX-010", f"read {what}", seen, wrong, {"load": f"{pa:#x}"}, str(expected))
+
+
+@pytest.mark.rule("LNX-011")
+@pytest.mark.parametrize("name", STACKS)
+def test_writes(stack: StackCheck, name: str) -> None:
+    """Stores from user space fault as the tables say and change nothing."""
+    if (scene := _scene(stack, name)) is None:
+        return
+    memory = PhysicalMemory(scene.host.machine)
+    for what, pa in _addresses(stack):
+        value = stack.rng.getrandbits(64).to_bytes(8, "little")
+        seen = scene.host.write(pa, int.from_bytes(value, "little"))
+        expected = scene.outside.permitted("store", pa)
+        arrived = any(block.holds(pa, 8) for block in memory.blocks) and memory.read(pa, 8) == value
+        wrong = expected.differs(seen.outcome, seen.esr) or ("it arrived" if arrived else "")
+        _judge(stack, "LNX-011", f"write {what}", seen, wrong, {"store": f"{pa:#x}"}, str(expected))
+
+
+@pytest.mark.rule("LNX-012")
+@pytest.mark.parametrize("name", STACKS)
+def test_guest_with_foreign_memory(stack: StackCheck, name: str) -> None:
+    """A guest whose stage 2 maps another world's memory meets the same fault, and its load brings nothing."""
+    if (scene := _scene(stack, name)) is None:
+        return
+    for what, (first, _) in FORBIDDEN.items():
+        seen = scene.host.guest_read(first)
+        expected = scene.outside.permitted_to_guest(first)
+        wrong = expected.differs(seen.outcome, seen.esr) or ("data came back" if seen.value else "")
+        _judge(stack, "LNX-012", f"guest reads {what}", seen, wrong, {"load of a guest": f"{first:#x}"}, str(expected))
+
+
+@pytest.mark.rule("LNX-013")
+@pytest.mark.parametrize("name", STACKS)
+def test_machine_survives(stack: StackCheck, name: str) -> None:
+    """After all that the kernel has reported no error of its own, and a guest still starts."""
+    if (scene := _scene(stack, name)) is None:
+        return
+    for first, _ in FORBIDDEN.values():
+        scene.host.read(first)
+        scene.host.write(first, 0)
+    bad = [line for line in scene.host.log() if any(word in line for word in KERNEL_ERRORS)]
+    guest = scene.host.guest()
+    stack.judge(
+        "LNX-013",
+        not bad and guest.outcome == "done",
+        case="the machine after attacks",
+        stimulus={"attacks": str(2 * len(FORBIDDEN))},
+        expected={"kernel's errors": "none", "guest": "done"},
+        observed={"kernel's errors": "; ".join(bad[:3]) or "none", "guest": guest.outcome},
+        signature=f"after attacks: {bad[0] if bad else 'a guest ' + guest.outcome}",
+    )
