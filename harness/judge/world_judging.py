@@ -124,8 +124,10 @@ class WorldJudge(BatchJudge):
         index: int,
     ) -> None:  # fmt: skip
         """In a test about where leaves lead, the wrong data are those of a wrong address."""
-        leads = rule is Rule.PERMITTED_ACCESS_EFFECT and Rule.S1_LEAF in self._tally.cited
-        super()._wrong_data(Rule.S1_LEAF if leads else rule, signature, stimulus, expected, observed, index)
+        if rule is Rule.PERMITTED_ACCESS_EFFECT:
+            leads = (Rule.S2_LEAF, Rule.S1_LEAF)
+            rule = next((leaf for leaf in leads if leaf in self._tally.cited), rule)
+        super()._wrong_data(rule, signature, stimulus, expected, observed, index)
 
     def _deciding(self, alternative: Alternative) -> Rule:
         """The rule that decides the outcome; a test about translation hears of the last of its own that fired."""

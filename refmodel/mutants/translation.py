@@ -1,4 +1,4 @@
-"""Mutants of stage 1 translation: what a walk, a permission or a report may get wrong."""
+"""Mutants of translation, both stages: what a walk, a permission or a report may get wrong."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from refmodel.faultrecord import Fault
 from refmodel.features import Features
 from refmodel.gpt.types import GPCF
 from refmodel.mutants.mutant import Mutant, Original, Patch
-from refmodel.pas import EL, FullAddress
+from refmodel.pas import EL, FullAddress, PASpace, SecurityState
 from refmodel.rules import Rule
 from refmodel.translation.walkstate import (
     FINAL_LEVEL,
+    OWN_SPACE,
     ContiguousBit,
     DescriptorType,
     PhysicalAddressSize,
@@ -29,6 +30,7 @@ _STAGE1, _WALKSTATE, _REGIMES = (
     "refmodel.translation.walkstate",
     "refmodel.translation.regimes",
 )
+_STAGE2 = "refmodel.translation.stage2"
 _PERMISSIONS, _FETCH, _FAULTS = "refmodel.translation.permissions", "refmodel.translation.fetch", "refmodel.faults"
 _FEATURES = Features(pamax=52, lpa2=True)
 _FETCHES, _WNR = AccessType.AccessType_IFETCH, 1 << 6
@@ -193,6 +195,116 @@ def _wnr_inverted(original: Original) -> Any:
     return AArch64_FaultSyndrome
 
 
+# Stage 2 -----------------------------------------------------------------------------------------------------------
+
+
+def _leaf_of_stage_2(change: Callable[[int], int]) -> Patch:
+    """A leaf descriptor of stage 2 that is read changed."""
+
+    def make(original: Original) -> Any:
+        def _leaf(fault: Any, params: Any, table: Any, ipa: Any, descriptor: int, *rest: Any) -> Any:
+            return original(fault, params, table, ipa, change(descriptor), *rest)
+
+        return _leaf
+
+    return Patch(_STAGE2, "_leaf", make)
+
+
+def _one_table(original: Original) -> Any:
+    """Concatenated tables taken for one of 512 entries."""
+
+    def _first_entry(params: Any, ipa: int, state: TTWState) -> FullAddress:
+        found: FullAddress = original(params, ipa, state)
+        return FullAddress(found.paspace, state.baseaddress.address | found.address & 0xFFF)
+
+    return _first_entry
+
+
+def _ipa_truncated(original: Original) -> Any:
+    def S2Translate(fault: Any, ipa: FullAddress, accdesc: Any, walk: Any) -> Any:
+        size = 64 - walk.stage2.walkparams(walk.pe, ipa.paspace).txsz
+        return original(fault, FullAddress(ipa.paspace, ipa.address & (1 << size) - 1), accdesc, walk)
+
+    return S2Translate
+
+
+def _checked_as(change: Callable[[Any, Any, Any], tuple[Any, Any]]) -> Patch:
+    """Stage 2 permissions checked with another leaf or other parameters: (leaf, parameters, access) to both."""
+
+    def make(original: Original) -> Any:
+        def S2CheckPermissions(fault: Any, leaf: Any, params: Any, accdesc: Any, walk: Any) -> Any:
+            leaf, params = change(leaf, params, accdesc)
+            return original(fault, leaf, params, accdesc, walk)
+
+        return S2CheckPermissions
+
+    return Patch(_STAGE2, "S2CheckPermissions", make)
+
+
+def _all_permitted(leaf: Any, params: Any, accdesc: Any) -> tuple[Any, Any]:
+    walk = accdesc.acctype is AccessType.AccessType_TTW
+    return (leaf if walk else replace(leaf, descriptor=leaf.descriptor | 0b11 << 6)), params
+
+
+def _tables_readable(leaf: Any, params: Any, accdesc: Any) -> tuple[Any, Any]:
+    walk = accdesc.acctype is AccessType.AccessType_TTW
+    return (replace(leaf, descriptor=leaf.descriptor | 1 << 6) if walk else leaf), params
+
+
+def _at_home(acctype: AccessType) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
+    """Accesses of one kind find everything in the Realm space, for the check alone."""
+
+    def change(leaf: Any, params: Any, accdesc: Any) -> tuple[Any, Any]:
+        if accdesc.acctype is not acctype or accdesc.ss is not SecurityState.SS_Realm:
+            return leaf, params
+        home = FullAddress(PASpace.PAS_Realm, leaf.state.baseaddress.address)
+        return replace(leaf, state=replace(leaf.state, baseaddress=home)), params
+
+    return change
+
+
+def _own_tables_only(original: Original) -> Any:
+    return lambda params, *rest: original(replace(params, sw=False, nsw=False), *rest)
+
+
+def _rerouted(concerned: Callable[[Any, Any], bool], target: EL) -> Patch:
+    """Faults of translation itself that go to another level."""
+
+    def make(original: Original) -> Any:
+        def _abort_target(fault: Any, pe: Any) -> Any:
+            found, rules = original(fault, pe)
+            moved = fault.gpcf.gpf is GPCF.GPCF_None and concerned(fault, pe)
+            return (target if moved else found), rules
+
+        return _abort_target
+
+    return Patch(_FAULTS, "_abort_target", make)
+
+
+def _first_stage_below(fault: Any, pe: Any) -> bool:
+    return bool(pe.hcr.VM) and not fault.secondstage and not (fault.access.read and fault.access.write)
+
+
+def _first_stage_of_atomic(fault: Any, pe: Any) -> bool:
+    return bool(pe.hcr.VM) and not fault.secondstage and fault.access.atomicop
+
+
+def _s1ptw_lost(original: Original) -> Any:
+    def AArch64_FaultSyndrome(fault: Any, *, d_side: bool) -> Any:
+        iss, known = original(fault, d_side=d_side)
+        return (iss & ~(1 << 7) if fault.gpcf.gpf is GPCF.GPCF_None else iss), known
+
+    return AArch64_FaultSyndrome
+
+
+def _next_ipa(original: Original) -> Any:
+    def encode_hpfar(fault: Any, pe: Any) -> Any:
+        found = original(fault, pe)
+        return found if found is None or fault.gpcf.gpf is not GPCF.GPCF_None else found ^ 1 << 4
+
+    return encode_hpfar
+
+
 TRANSLATION_MUTANTS: tuple[Mutant, ...] = (
     _mutant("reserved-block-accepted", Rule.S1_DESCRIPTOR, Patch(_STAGE1, "DecodeDescriptorType", _reserved_block)),
     _mutant("leaf-level-2-covers-1gb", Rule.S1_LEAF, Patch(_STAGE1, "StageOA", _level_2_covers_a_gigabyte)),
@@ -237,4 +349,29 @@ TRANSLATION_MUTANTS: tuple[Mutant, ...] = (
             Patch("harness.targets.model_machine", "far_of", lambda original: lambda record: record.address & ~0xFFF),
             kind="observation"),
     _mutant("external-abort-on-walk-at-level-0", Rule.WALK_EXTERNAL_ABORT, Patch(_FETCH, "_read", _abort_at_level_0)),
+    _mutant("stage-2-reserved-accepted", Rule.S2_DESCRIPTOR, Patch(_STAGE2, "DecodeDescriptorType", _reserved_block)),
+    _mutant("stage-2-leaf-is-another-page", Rule.S2_LEAF, _leaf_of_stage_2(lambda descriptor: descriptor ^ 1 << 16)),
+    _mutant("concatenation-ignored", Rule.S2_START_LEVEL, Patch(_STAGE2, "_first_entry", _one_table)),
+    _mutant("ipa-truncated", Rule.IPA_RANGE, Patch("refmodel.access", "S2Translate", _ipa_truncated)),
+    _mutant("stage-2-size-ignored", Rule.S2_ADDRESS_SIZE, _always(_STAGE2, "OAOutOfRange", False)),
+    _mutant("stage-2-txsz-taken-as-30", Rule.S2_TXSZ,
+            Patch(_STAGE2, "_in_range", lambda original: lambda params, walk: (
+                params if 16 <= params.txsz <= 48 else replace(params, txsz=30, sl0=1)))),
+    _mutant("stage-2-access-flag-ignored", Rule.S2_ACCESS_FLAG,
+            _leaf_of_stage_2(lambda descriptor: descriptor | 1 << 10)),
+    _mutant("s2ap-ignored", Rule.S2AP, _checked_as(_all_permitted)),
+    _mutant("stage-2-xn-ignored", Rule.S2_XN, _always(_STAGE2, "_executable", True)),
+    _mutant("stage-2-tables-readable", Rule.S2_TABLE_READ, _checked_as(_tables_readable)),
+    _mutant("ptw-ignored", Rule.S2_PTW,
+            _checked_as(lambda leaf, params, accdesc: (leaf, replace(params, ptw=False)))),
+    _mutant("sw-and-nsw-ignored", Rule.S2_WALK_SPACE, Patch(_STAGE2, "_initial", _own_tables_only)),
+    _mutant("stage-2-own-space-only", Rule.S2_OUTPUT_SPACE,
+            Patch(_STAGE2, "S2OutputPASpace", lambda original: lambda params, space, ss, found: OWN_SPACE[ss])),
+    _mutant("realm-tables-anywhere", Rule.REALM_TABLES_OWN, _checked_as(_at_home(AccessType.AccessType_TTW))),
+    _mutant("realm-executes-anything", Rule.REALM_EXECUTES_OWN, _checked_as(_at_home(_FETCHES))),
+    _mutant("stage-2-fault-to-el1", Rule.S2_FAULT_ROUTE, _rerouted(lambda fault, pe: fault.secondstage, EL.EL1)),
+    _mutant("s1ptw-lost-in-translation", Rule.S2_FAULT_ISS, Patch(_FAULTS, "AArch64_FaultSyndrome", _s1ptw_lost)),
+    _mutant("hpfar-names-the-next-page", Rule.S2_FAULT_HPFAR, Patch(_FAULTS, "encode_hpfar", _next_ipa)),
+    _mutant("stage-2-takes-stage-1-faults", Rule.FAULT_PRIORITY, _rerouted(_first_stage_below, EL.EL2)),
+    _mutant("stage-2-takes-atomics-faults", Rule.ATOMIC_PRIORITY, _rerouted(_first_stage_of_atomic, EL.EL2)),
 )  # fmt: skip
