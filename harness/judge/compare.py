@@ -56,8 +56,8 @@ class Mismatch:
 
 _FAR_RULES = (Rule.DC_ZVA_FAR, Rule.PAGE_CROSSING)
 REPORT_FIELDS = frozenset(
-    {Rule.MFAR, Rule.FAR, Rule.ISS, Rule.CACHE_MAINTENANCE_ISS, Rule.VNCR, *_FAR_RULES, Rule.HPFAR, Rule.S1_FAULT_ISS,
-     Rule.S1_FAULT_FAR, Rule.S2_FAULT_ISS, Rule.S2_FAULT_HPFAR}
+    {Rule.MFAR, Rule.FAR, Rule.ISS, Rule.CACHE_MAINTENANCE_ISS, Rule.VNCR, *_FAR_RULES, Rule.HPFAR,
+     Rule.SECOND_STAGE_ISS, Rule.S1_FAULT_ISS, Rule.S1_FAULT_FAR, Rule.S2_FAULT_ISS, Rule.S2_FAULT_HPFAR}
 )  # fmt: skip
 """Rules on one field of a report each: another value there says nothing against the rule that decided the outcome."""
 
@@ -157,8 +157,8 @@ def _mfar_differs(outcome: ExceptionTaken, permitted: int, observed: int) -> str
     return "MFAR_EL3[11:0] is not zero" + (" for a fault on a walk" if walk else "")
 
 
-_BITS_OF = {Rule.CACHE_MAINTENANCE_ISS: 1 << 8 | 1 << 6, Rule.VNCR: 1 << 13}
-"""Bits of the ISS that a rule of their own is about: CM and WnR of cache maintenance, VNCR."""
+_BITS_OF = {Rule.CACHE_MAINTENANCE_ISS: 1 << 8 | 1 << 6, Rule.VNCR: 1 << 13, Rule.SECOND_STAGE_ISS: 1 << 21 | 1 << 7}
+"""Bits of the ISS that a rule of their own is about: CM and WnR of cache maintenance, VNCR, S2PTW and S1PTW."""
 _LINE_BITS = 11  # the longest cache line that CTR_EL0 can tell of
 _GPF_GPCSC = 0b0110
 _FSC_SYNC_EXTERNAL = 0b010000
