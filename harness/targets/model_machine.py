@@ -312,10 +312,8 @@ class Machine:
             return model_lower.physical(self._pe_of(record), self.own.gpt, va, kind)
         if va >> address_space.SLOT_BITS < address_space.WINDOW_SLOT:
             return va & (1 << address_space.SLOT_BITS) - 1
-        index = va >> address_space.WINDOW_BITS & address_space.WINDOW_COUNT - 1
-        descriptor = self.memory.read64(_WINDOWS_L1 + 8 * index)
-        top = (descriptor >> 8 & 0b11) << 50
-        return top | descriptor & (1 << 50) - _GB | va & _GB - 1
+        # What is there may be a table of the suite's own.
+        return model_lower.physical(self.pe, self.own.gpt, va, kind)
 
 
 def far_of(record: Record) -> int:

@@ -89,10 +89,11 @@ def S1Walk(
     if OAOutOfRange(where.address, params, features):
         walk.observe(Rule.TTBR_SIZE, "the first table {} is above the output size", where)
         return fault.with_(Fault.Fault_AddressSize, level=0), None
+    fetch = CreateAccDescS1TTW(accdesc)
     walk.observe(Rule.S1_START_LEVEL, "{} input bits: the walk starts at level {}", params.iasize, state.level)
     while True:
         fault = fault.at_level(state.level)
-        fault, descriptor, physical = walk.fetch(where, CreateAccDescS1TTW(accdesc), fault)
+        fault, descriptor, physical = walk.fetch(where, fetch, fault)
         if fault.statuscode is not Fault.Fault_None:
             if IsExternalAbort(fault) and not fault.secondstage:
                 walk.observe(Rule.WALK_EXTERNAL_ABORT, "level {} descriptor at {}: external abort", fault.level, where)
