@@ -6,13 +6,12 @@ other form, a recorded sequence of RMI calls, is read by ``rmi_sequence.py``.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harness.attestation.rmi_sequence import read_sequence
+from harness.attestation.tables import Table, read_document
 from harness.errors import BadInputError
 from refmodel.attestation.claimset import HASHES
 from refmodel.attestation.rim import Construction, Data, Extend, Rec, Ripas, Step
@@ -24,75 +23,29 @@ _PARAMS: Final = {"flags": 64, "s2sz": 8, "sve_vl": 8, "num_bps": 8, "num_wps": 
 _LARGEST: Final = 1 << 32
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A table of the file, with getters that name the key in their errors."""
-
-    path: Path
-    where: str
-    values: dict[str, Any]
-
-    def error(self, what: str, remedy: str = "") -> BadInputError:
-        return BadInputError(what, path=self.path, where=self.where, remedy=remedy)
-
-    def number(self, key: str, default: int | None = None, bits: int = 64) -> int:
-        value = self.values.get(key, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << bits:
-            raise self.error(f"key '{key}' must be an integer of {bits} bits, not {value!r}")
-        return value
-
-    def text(self, key: str) -> str:
-        value = self.values.get(key)
-        if not isinstance(value, str):
-            raise self.error(f"key '{key}' must be a string, not {value!r}")
-        return value
-
-    def hexadecimal(self, key: str) -> bytes:
-        try:
-            return bytes.fromhex(self.text(key))
-        except ValueError:
-            raise self.error(f"key '{key}' must be hexadecimal digits") from None
-
-    def finish(self, *known: str) -> None:
-        for key in self.values:
-            if key not in known:
-                raise self.error(f"key '{key}' is not known", remedy=f"known keys: {', '.join(known)}")
-
-
 def load_construction(path: Path) -> Construction:
     """Read a construction file (``.toml``) or a recorded sequence (anything else); BadInputError for what is wrong."""
+    if path.suffix == ".toml":
+        return _construction(read_document(path))
     try:
         data = path.read_bytes()
     except OSError as error:
         raise BadInputError(f"cannot be read: {error.strerror}", path=path) from None
-    if path.suffix != ".toml":
-        return read_sequence(data, path)
-    try:
-        document = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadInputError(f"is not valid TOML: {error}", path=path) from None
-    return _construction(document, path)
+    return read_sequence(data, path)
 
 
-def _construction(document: dict[str, Any], path: Path) -> Construction:
-    _Table(path, "", document).finish("realm", "step", "extend")
-    realm = document.get("realm")
+def _construction(document: Table) -> Construction:
+    document.only("realm", "step", "extend")
+    realm = document.values.get("realm")
     if not isinstance(realm, dict):
-        raise BadInputError("has no table [realm]", path=path, remedy="add the realm's parameters")
-    params = _params(_Table(path, "[realm]", realm))
-    steps = [step for table in _tables(document, "step", path) for step in _steps(table)]
-    return Construction(params, tuple(steps), tuple(_extend(table) for table in _tables(document, "extend", path)))
+        raise document.error("has no table [realm]", remedy="add the realm's parameters")
+    params = _params(Table(document.path, "[realm]", realm))
+    steps = [step for table in document.tables("step") for step in _steps(table)]
+    return Construction(params, tuple(steps), tuple(map(_extend, document.tables("extend"))))
 
 
-def _tables(document: dict[str, Any], key: str, path: Path) -> list[_Table]:
-    found = document.get(key, [])
-    if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
-        raise BadInputError(f"'{key}' is not an array of tables", path=path, remedy=f"write [[{key}]]")
-    return [_Table(path, f"[[{key}]] {number}", table) for number, table in enumerate(found, 1)]
-
-
-def _params(table: _Table) -> MeasuredRealmParams:
-    table.finish("hash_algo", *_PARAMS)
+def _params(table: Table) -> MeasuredRealmParams:
+    table.only("hash_algo", *_PARAMS)
     name = table.text("hash_algo")
     if name not in HASHES:
         raise table.error(f"no hash algorithm {name!r}", remedy=f"known: {', '.join(HASHES)}")
@@ -100,17 +53,17 @@ def _params(table: _Table) -> MeasuredRealmParams:
     return MeasuredRealmParams(hash_algo=HASHES[name], **values)
 
 
-def _steps(table: _Table) -> Iterator[Step]:
-    makers: dict[str, Callable[[_Table], Iterator[Step]]] = {"data": _data, "ripas": _ripas, "rec": _rec}
+def _steps(table: Table) -> Iterator[Step]:
+    makers: dict[str, Callable[[Table], Iterator[Step]]] = {"data": _data, "ripas": _ripas, "rec": _rec}
     kind = table.text("kind")
     if kind not in makers:
         raise table.error(f"no step of kind {kind!r}", remedy=f"known kinds: {', '.join(makers)}")
     yield from makers[kind](table)
 
 
-def _data(table: _Table) -> Iterator[Step]:
+def _data(table: Table) -> Iterator[Step]:
     """A file's Granules in ascending order; the last one is filled with zeros."""
-    table.finish("kind", "ipa", "file", "offset", "size", "flags")
+    table.only("kind", "ipa", "file", "offset", "size", "flags")
     ipa, flags = table.number("ipa"), table.number("flags", 1)
     if ipa % PAGE_BYTES:
         raise table.error(f"ipa {ipa:#x} is not a multiple of {PAGE_BYTES}")
@@ -128,8 +81,8 @@ def _data(table: _Table) -> Iterator[Step]:
         yield Data(ipa + start, flags, content[start : start + PAGE_BYTES].ljust(PAGE_BYTES, b"\0"))
 
 
-def _ripas(table: _Table) -> Iterator[Step]:
-    table.finish("kind", "base", "top", "level")
+def _ripas(table: Table) -> Iterator[Step]:
+    table.only("kind", "base", "top", "level")
     base, top, level = table.number("base"), table.number("top"), table.number("level")
     if level not in ENTRY_BYTES:
         raise table.error(f"level must be 0 to 3, not {level}", remedy="give the level at which the RTT walk ends")
@@ -138,17 +91,17 @@ def _ripas(table: _Table) -> Iterator[Step]:
     yield Ripas(base, top, ENTRY_BYTES[level])
 
 
-def _rec(table: _Table) -> Iterator[Step]:
-    table.finish("kind", "flags", "pc", "gprs")
+def _rec(table: Table) -> Iterator[Step]:
+    table.only("kind", "flags", "pc", "gprs")
     gprs = table.values.get("gprs", [])
     if not isinstance(gprs, list) or len(gprs) > 8 or not all(isinstance(value, int) for value in gprs):
         raise table.error("key 'gprs' must be an array of at most 8 integers")
     yield Rec(table.number("flags", 1), table.number("pc"), (*gprs, *[0] * (8 - len(gprs))))
 
 
-def _extend(table: _Table) -> Extend:
-    table.finish("index", "value")
-    index, value = table.number("index"), table.hexadecimal("value")
+def _extend(table: Table) -> Extend:
+    table.only("index", "value")
+    index, value = table.number("index"), table.digits("value")
     if not 1 <= index <= 4:
         raise table.error(f"index must be 1 to 4, not {index}", remedy="RSI numbers the REMs from 1")
     if len(value) > 64:

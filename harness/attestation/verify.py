@@ -91,6 +91,7 @@ def verify_token(
     _check_platform_signature(made, platform_key, findings)
     if challenge is not None:
         _check_challenge(made.judged, challenge, findings)
+    _check_complete(made, platform_key, findings)
     made.status = Status.INVALID if findings.errors else Status.VALID if platform_key else Status.UNVERIFIED
     return made
 
@@ -160,6 +161,17 @@ def _check_platform_signature(made: Verification, key: keys.PublicKey | None, fi
         made.platform_signature = _check(platform.sign1, key, algorithm, "platform token", rule, findings)
     else:
         _check_length(platform.sign1, algorithm, "platform token", findings)
+
+
+def _check_complete(made: Verification, key: keys.PublicKey | None, findings: Findings) -> None:
+    """No token is accepted whose signatures were not looked at, whatever else may have been overlooked."""
+    if findings.errors:
+        return
+    wanted = [("realm token", Rule.REALM_SIGNATURE, made.realm_signature)]
+    wanted += [("platform token", Rule.PLATFORM_SIGNATURE, made.platform_signature)] if key is not None else []
+    for which, rule, signature in wanted:
+        if signature is Signature.NOT_CHECKED:
+            findings.error(rule, f"{which} signature", "could not be checked")
 
 
 def _check_length(sign1: Sign1, algorithm: Algorithm, which: str, findings: Findings) -> bool:

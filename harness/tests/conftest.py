@@ -30,6 +30,12 @@ def probe_elf() -> Path:
     return _provide("probe-root").path
 
 
+@pytest.fixture(scope="session")
+def tfa_source() -> Path:
+    """The tarball of TF-A's sources."""
+    return _provide("tfa-source").path
+
+
 def _provide(name: str) -> images.Image:
     if os.environ.get("REALMCHECK_OFFLINE", "") in ("", "0"):
         return images.provide(name)

@@ -24,6 +24,8 @@ from harness.cli import main
 from harness.errors import BadInputError
 from harness.tests.attestation_samples import RECORDED, combination, parts_of
 from refmodel.attestation import claims as c
+from refmodel.attestation.findings import Findings
+from refmodel.attestation.token import Decoded, Judged, judge
 from refmodel.rules import Rule
 
 TOKEN = RECORDED.read_bytes()
@@ -45,6 +47,22 @@ def test_the_wrong_platform_key_is_found() -> None:
     assert [error.rule for error in made.findings.errors] == [Rule.PLATFORM_SIGNATURE]
     made = verify_token(TOKEN, platform_key=new_key("P-256").public_key())
     assert made.findings.broken() == {Rule.SIGN1_CURVE, Rule.PLATFORM_SIGNATURE}
+
+
+@pytest.mark.parametrize("lost", ["rak", "realm_algorithm", "platform_algorithm"])
+def test_a_signature_that_was_overlooked_is_no_good_token(lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a judge may forget to complain of, a token is accepted only with its signatures checked."""
+
+    def forgetful(decoded: Decoded, findings: Findings) -> Judged:
+        made = judge(decoded, findings)
+        setattr(made, lost, None)
+        return made
+
+    parts = parts_of(combination("RMM 1.0"))
+    monkeypatch.setattr("harness.attestation.verify.judge", forgetful)
+    made = verify_token(parts.build(), platform_key=parts.platform.key.public_key())
+    assert made.status is Status.INVALID
+    assert "could not be checked" in made.findings.errors[0].message
 
 
 def test_the_challenge_is_compared_padded() -> None:

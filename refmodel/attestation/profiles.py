@@ -17,6 +17,7 @@ from typing import Final
 
 from refmodel.attestation import claims as c
 from refmodel.attestation.claims import Claim
+from refmodel.attestation.headers import HEADERS_1, HEADERS_2, HeaderTable
 
 TAG_1_0: Final = 399
 TAG_2_0: Final = 907
@@ -167,7 +168,8 @@ class Combination:
     """Wrapper, platform profiles and realm profiles that belong together.
 
     ``realm_rules``: the profile whose rules hold for the realm token.  ``extra``: realm claims that this firmware adds
-    and its profile does not have.  ``note`` is empty for what a specification defines, else says who does so.
+    and its profile does not have.  ``headers``: what both envelopes' headers may hold.
+    ``note`` is empty for what a specification defines, else says who does so.
     """
 
     name: str
@@ -177,6 +179,7 @@ class Combination:
     realm_rules: str
     keys: frozenset[KeyForm] = frozenset(KeyForm)
     extra: frozenset[int] = frozenset()
+    headers: HeaderTable = HEADERS_1
     note: str = ""
 
 
@@ -204,7 +207,7 @@ COMBINATIONS: Final = (
         keys=_RAW,
     ),
     *(
-        Combination(name=name, tag=TAG_2_0, platforms=platforms, realm=realm, realm_rules=rules)
+        Combination(name=name, tag=TAG_2_0, platforms=platforms, realm=realm, realm_rules=rules, headers=HEADERS_2)
         for name, platforms, rules in (
             ("RMM 2.0, profiles of 2024", frozenset({PLATFORM_2024}), REALM_2024),
             ("RMM 2.0, profiles of 2026", _ALL_2026, REALM_2026),

@@ -21,12 +21,11 @@ from refmodel.attestation.claimset import (
     judge_claims,
 )
 from refmodel.attestation.findings import Findings
-from refmodel.attestation.headers import HEADERS_1, HEADERS_2, Algorithm, Sign1, check_headers
+from refmodel.attestation.headers import HEADERS_1, Algorithm, Sign1, check_headers
 from refmodel.attestation.items import Bytes, Item, Map, Text
 from refmodel.attestation.profiles import (
     PLATFORM_PROFILES,
     REALM_PROFILES,
-    TAG_2_0,
     Binding,
     Combination,
     KeyForm,
@@ -89,7 +88,7 @@ def judge(decoded: Decoded, findings: Findings) -> Judged:
     if decoded.realm and realm_map and combination:
         made.realm = _judge_realm(realm_map, combination, findings)
         made.rak = _judge_key(decoded, made.realm, combination, findings)
-    table = HEADERS_2 if combination and combination.tag == TAG_2_0 else HEADERS_1
+    table = combination.headers if combination else HEADERS_1
     for which, envelope in (("platform token", decoded.platform), ("realm token", decoded.realm)):
         if envelope and envelope.protected:
             found = check_headers(envelope.protected, envelope.sign1.unprotected, table, which, findings)

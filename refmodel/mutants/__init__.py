@@ -15,6 +15,7 @@ from refmodel.mutants.attestation import ATTESTATION_MUTANTS
 from refmodel.mutants.caching import CACHING_MUTANTS
 from refmodel.mutants.gpt import GPT_MUTANTS
 from refmodel.mutants.mutant import Mutant, Patch
+from refmodel.mutants.rmi import RMI_MUTANTS
 from refmodel.mutants.rmm import RMM_MUTANTS
 from refmodel.mutants.translation import TRANSLATION_MUTANTS
 from refmodel.mutants.worlds import OF_STAGE_2, WITHOUT_SUITE, WORLDS_MUTANTS
@@ -25,6 +26,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *(m for m in WORLDS_MUTANTS if m.name not in WITHOUT_SUITE | OF_STAGE_2),
     *(replace(m, subject="translation") for m in WORLDS_MUTANTS if m.name in OF_STAGE_2),
     *ATTESTATION_MUTANTS,
+    *RMI_MUTANTS,
     *TRANSLATION_MUTANTS,
 )
 PENDING: tuple[Mutant, ...] = tuple(m for m in WORLDS_MUTANTS if m.name in WITHOUT_SUITE)

@@ -250,7 +250,7 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
 )  # fmt: skip
 
 WITHOUT_SUITE = frozenset({"vncr-lost"})
-"""Mutants of operations that no stimulus asks for."""
+"""Mutants of accesses that FEAT_NV2 makes: no suite has such stimuli yet."""
 
 OF_STAGE_2 = frozenset({"stage-2-fetch-unreported", "second-stage-to-el1", "s1ptw-lost", "s2ptw-lost", "hpfar-zero"})
 """Mutants that the suite of translation hunts."""

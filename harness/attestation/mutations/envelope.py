@@ -8,6 +8,7 @@ from dataclasses import replace
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from harness.attestation.build import EnvelopeParts, Pairs, Raw, Tagged, TokenParts, Value, encode, sign
+from harness.attestation.mutations.claims import combination_of
 from harness.attestation.mutations.mutation import (
     WHICH,
     Mutation,
@@ -17,8 +18,7 @@ from harness.attestation.mutations.mutation import (
     with_envelope,
 )
 from refmodel.attestation import claims as c
-from refmodel.attestation.headers import ALG, ALGORITHMS, CONTENT_TYPE, CRIT, KID, SIGN1_TAG, X5CHAIN, X5T
-from refmodel.attestation.profiles import TAG_2_0
+from refmodel.attestation.headers import ALG, ALGORITHMS, CONTENT_TYPE, CRIT, HEADERS_2, KID, SIGN1_TAG, X5CHAIN, X5T
 from refmodel.rules import Rule
 
 _SIGNATURE = {"platform": Rule.PLATFORM_SIGNATURE, "realm": Rule.REALM_SIGNATURE}
@@ -102,7 +102,7 @@ def _headers(parts: TokenParts, which: str) -> Iterator[Mutation]:
     yield mutation(f"{which} with kid as text", add(KID, "key"), Rule.SIGN1_HEADERS)
     both = _with_headers(parts, which, Pairs((*own.pairs, (KID, b"a"))), Pairs(((KID, b"a"),)))
     yield mutation(f"{which} with kid in both headers", both, Rule.SIGN1_HEADERS)
-    newer = () if parts.tag == TAG_2_0 else (Rule.SIGN1_HEADERS,)
+    newer = () if combination_of(parts)[0].headers is HEADERS_2 else (Rule.SIGN1_HEADERS,)
     yield mutation(f"{which} with content type", add(CONTENT_TYPE, 263), *newer)
     yield mutation(f"{which} with x5t", add(X5T, (-16, bytes(32))), *newer)
     yield mutation(f"{which} with x5chain", beside((X5CHAIN, b"certificate")), *newer)
