@@ -9,6 +9,7 @@ from typing import TypeVar
 import pytest
 
 from harness.check import Check
+from harness.coverage import Depth
 from harness.errors import MisuseError
 from harness.judge.scene import Scene
 from harness.judge.stimulus import Kind, Stimulus
@@ -158,11 +159,11 @@ def space(state: World, spot: Place, bits: int) -> World:
 
 
 def portions(check: Check, cells: Sequence[T], number: int) -> list[list[T]]:
-    """``cells`` dealt out at random over ``number`` scenes; at the exhaustive scale every scene has them all.
+    """``cells`` dealt out at random over ``number`` scenes; in an exhaustive run every scene has them all.
 
     At a smaller scale a part of them, the same number for each scene.
     """
-    if check.scale > 1:
+    if check.depth is Depth.FULL:
         return [list(cells)] * number
     dealt = list(cells)
     check.rng.shuffle(dealt)
