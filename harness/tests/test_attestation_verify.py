@@ -7,9 +7,12 @@ import resource
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -191,6 +194,14 @@ def test_any_bytes_are_judged_without_a_crash(data: bytes) -> None:
     assert made.findings.errors
 
 
+def self_signed(key: keys.PrivateKey) -> bytes:
+    """A certificate of a key by itself, as PEM."""
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "CPAK")])
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, day, day + timedelta(days=1))
+    return builder.sign(key, hashes.SHA384()).public_bytes(serialization.Encoding.PEM)
+
+
 def test_keys_from_pem_jwk_and_certificate(tmp_path: Path) -> None:
     key = new_key("P-384")
     octets = keys.public_octets(key.public_key())
@@ -200,7 +211,9 @@ def test_keys_from_pem_jwk_and_certificate(tmp_path: Path) -> None:
     private.write_bytes(keys.pem(key))
     jwk = tmp_path / "key.json"
     jwk.write_text(json.dumps(keys.jwk(key.public_key())))
-    for path in (pem, private, jwk):
+    certificate = tmp_path / "certificate.pem"
+    certificate.write_bytes(self_signed(key))
+    for path in (pem, private, jwk, certificate):
         assert keys.public_octets(keys.load_public_key(path)) == octets
 
 
@@ -236,6 +249,10 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", token) == 0
     assert run("mint", "-o", token, "--combination", "x") == 3
     assert run("mint") == 3
+    assert run("mint", "-o", token, "--rim", "00") == 3
+    with pytest.raises(SystemExit) as caught:
+        run("mint", "-o", token, "--lifecycle", "x")
+    assert caught.value.code == 3
     assert "Traceback" not in capsys.readouterr().err
 
 
