@@ -22,7 +22,7 @@ from harness.judge.stimulus import Kind, Stimulus, access_of
 from harness.judge.tally import Tally
 from harness.probe.batch import decode_results
 from harness.probe.records import RECORD, World
-from harness.probe.speed import measure_boot, measure_raw, unchecked
+from harness.probe.speed import below_el3, measure_boot, measure_raw, unchecked
 from harness.report import BatchStore
 from harness.targets.factory import TargetFactory
 from harness.targets.target import Layout, Target, TargetOptions
@@ -46,6 +46,7 @@ class Figures:
     """What ``realmcheck bench probes`` measures; rates are per second of wall time.
 
     ``mailbox_gpc_per_second``: loads under a fixed context, half of which fault, from batch to result bytes.
+    ``full_records_per_second``: the same below EL3, every record in another security state and exception level.
     ``judged_per_second``: random accesses of every kind under a fixed context, from stimulus to tally: laid out, run,
     read back, stored, judged against the model, memory verified.  ``boot_seconds``: from power-on to the first probe's
     result, the median of several.  The limits: ``unchecked_per_second`` is the same mailbox with the check disabled, so
@@ -54,6 +55,7 @@ class Figures:
     """
 
     mailbox_gpc_per_second: float
+    full_records_per_second: float
     judged_per_second: float
     boot_seconds: float
     unchecked_per_second: float
@@ -75,10 +77,12 @@ def bench_probes(
         place = Path(scratch)
         boots = sorted(_with_target(factory, place, measure_boot) for _ in range(_BOOTS))
         raw = _with_target(factory, place, lambda t: measure_raw(_on(t), count).per_second)
+        full = _with_target(factory, place, lambda t: measure_raw(_on(t), count, below_el3).per_second)
         free = _with_target(factory, place, lambda t: measure_raw(_on(t), count, unchecked).per_second)
         judged, codec, model, probes = _with_target(factory, place, lambda t: _judged(_on(t), count, place))
     figures = Figures(
         mailbox_gpc_per_second=raw,
+        full_records_per_second=full,
         judged_per_second=judged,
         boot_seconds=boots[_BOOTS // 2],
         unchecked_per_second=free,

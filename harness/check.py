@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from harness.errors import TargetError
+from harness.coverage import Cell, Depth, Group, Matrix
+from harness.errors import MisuseError, TargetError
 from harness.judge.scene import Item, Scene
 from harness.judge.session import Session
 from harness.judge.tally import RuleTally, Tally
@@ -26,7 +27,8 @@ _WEAK = "every observation may have come from what was still cached, or from a c
 class Check:
     """One test against one session.
 
-    ``rng`` is seeded from the run's seed and the test's name; ``scale`` multiplies the number of random stimuli.
+    ``rng`` is seeded from the run's seed and the test's name; ``scale`` multiplies the number of random stimuli,
+    ``depth`` says how much of a matrix is asked for.
     """
 
     test: str
@@ -35,20 +37,33 @@ class Check:
     tally: Tally
     rng: random.Random
     scale: float = 1.0
+    depth: Depth = Depth.PAIRWISE
     parameters: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
-    def run(self, scene: Scene, items: Sequence[Item]) -> None:
-        """Run items in a scene and judge them."""
-        self.session.run(scene, items, self.tally)
+    def plan(self, *groups: Group, costly: bool = False) -> tuple[Cell, ...]:
+        """The cells of the test's matrix that this run asks for; parameters of the test are no factors of it.
 
-    def cover(self, *cell: object) -> None:
-        """A cell of the test's matrix was stimulated."""
-        self.tally.cover(cell)
+        ``costly``: a machine may have to be started again for each, so that pairs are left to an exhaustive run.
+        """
+        matrix = Matrix.of(*groups)
+        self.tally.observed.declare(matrix)
+        return matrix.plan(Depth.EACH if costly and self.depth is Depth.PAIRWISE else self.depth)
 
-    def cells(self, total: int) -> None:
-        """How many cells the test's matrix has."""
-        self.tally.cells_total = total
+    def run(
+        self, scene: Scene, items: Sequence[Item], cells: Sequence[Cell | None] = (), *, whole: Cell | None = None
+    ) -> None:
+        """Run items in a scene and judge them.
+
+        ``cells``: the cell that each item shows (None: none).  A cell counts when all its items were judged.
+        ``whole``: the one cell that all items show.
+        """
+        cells = cells or [whole] * len(items)
+        if len(cells) != len(items):
+            raise MisuseError(f"{scene.title}: {len(items)} items show {len(cells)} cells; give one, or None, for each")
+        judged = self.session.run(scene, items, self.tally)
+        missed = {cell for index, cell in enumerate(cells) if index not in judged}
+        self.tally.observed.add(cell for cell in cells if cell is not None and cell not in missed)
 
     def not_observable(self, rule: Rule, reason: str) -> None:
         """A calibration in this run showed that the target cannot show what ``rule`` is about."""
@@ -91,9 +106,8 @@ class Check:
                 failed=found.failed,
                 waived=found.waived,
             ),
-            cells=Cells(covered=len(self.tally.cells), total=max(self.tally.cells_total, len(self.tally.cells)))
-            if first
-            else Cells(),
+            cells=Cells.of(self.tally.observed.cells) if first else Cells(),
+            interactions=Cells.of(self.tally.observed.interactions) if first else Cells(),
             choices={name: dict(seen) for name, seen in self.tally.choices.items()} if first else {},
             signatures=dict(found.signatures),
             waived=dict(found.waivers),

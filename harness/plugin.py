@@ -17,6 +17,7 @@ from harness.boot.check import StackCheck
 from harness.boot.pool import StackOptions
 from harness.check import Check, describe, unstarted
 from harness.cli.report import as_lines
+from harness.coverage import Depth
 from harness.errors import MisuseError, RealmcheckError, TargetError
 from harness.judge.cases import failure_text
 from harness.judge.tally import Tally
@@ -40,7 +41,8 @@ _CANNOT_RECORD = 3
 """Exit status when results could not be written: neither "all passed" nor "tests failed"."""
 
 _KNOWN_RULES = frozenset(rule.value for rule in Rule)
-_SCALES = {"smoke": 0.05, "default": 1.0, "exhaustive": 20.0}
+_SCALES = {"smoke": (0.05, Depth.EACH), "default": (1.0, Depth.PAIRWISE), "exhaustive": (20.0, Depth.FULL)}
+"""Multiplier of random stimuli, and how much of each matrix is asked for."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,7 +53,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--rule", action="append", default=[], metavar="ID", help="only tests that cite this rule")
     group.addoption("--stop-when-rules-failed", action="store_true", help="end when every rule of --rule has failed")
     group.addoption("--seed", type=int, default=None, metavar="N", help="seed of all random stimuli (printed)")
-    group.addoption("--scale", choices=tuple(_SCALES), default="default", help="how many random stimuli")
+    everything = "all combinations of each test's factors, and many more random stimuli"
+    group.addoption(
+        "--exhaustive", action="store_const", dest="scale", const="exhaustive", default="default", help=everything
+    )
+    text = "how much is asked (default: default); 'exhaustive' is --exhaustive"
+    group.addoption("--scale", dest="scale", choices=tuple(_SCALES), default="default", help=text)
     group.addoption("--wire-only", action="store_true", help="no shared memory: everything over the UART")
     group.addoption("--timeout-scale", type=_factor, default=1.0, metavar="X", help="multiplies every deadline")
     group.addoption("--qemu", default="", metavar="PATH", help="your own qemu-system-aarch64")
@@ -139,7 +146,8 @@ def _open_run(config: pytest.Config, items: list[pytest.Item]) -> Run:
         suites=suites,
         factory=factory,
         seed=seed,
-        scale=_SCALES[option.scale],
+        scale=_SCALES[option.scale][0],
+        depth=_SCALES[option.scale][1],
         command=("pytest", *config.invocation_params.args),
         stack_options=StackOptions(
             qemu=option.qemu, rmm=option.rmm, offline=option.offline, timeout_scale=option.timeout_scale
@@ -200,6 +208,7 @@ def check(request: pytest.FixtureRequest) -> Check:
         tally=Tally(waive=lambda rule, signature: run.waive(rule, signature, info.version), cited=cited),
         rng=run.rng(item.nodeid),
         scale=run.scale,
+        depth=run.depth,
         parameters=shown,
     )
     item.stash[_CHECK] = made

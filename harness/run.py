@@ -18,6 +18,7 @@ from pathlib import Path
 
 from harness.boot.pool import StackOptions, StackPool
 from harness.boot.prepare import Prepared
+from harness.coverage import Depth
 from harness.errors import MisuseError, RealmcheckError, TargetError, TargetProtocolError
 from harness.judge.session import Session, StoreBatch
 from harness.mutants import falsify
@@ -55,8 +56,8 @@ class Run:
     """Everything that lives as long as the pytest session.
 
     ``results`` is the directory asked for, None for a new one below ``root``; ``seed`` makes every random choice of
-    the run; ``scale`` multiplies the number of random stimuli.  ``broken`` says why nothing more can be recorded, empty
-    while all is well.
+    the run; ``scale`` multiplies the number of random stimuli; ``depth`` says how much of each matrix is asked for.
+    ``broken`` says why nothing more can be recorded, empty while all is well.
     """
 
     results: Path | None
@@ -66,6 +67,7 @@ class Run:
     seed: int
     scale: float
     command: Sequence[str]
+    depth: Depth = Depth.PAIRWISE
     directory: Path = Path()
     writer: ResultWriter | None = None
     waivers: tuple[Waiver, ...] = ()
@@ -79,6 +81,7 @@ class Run:
     _gaps: bool = False
     _refused: dict[TargetOptions, list[RealmcheckError]] = field(default_factory=dict)
     _sessions: dict[TargetOptions, Session] = field(default_factory=dict)
+    _applying: dict[tuple[str, str], list[Waiver]] = field(default_factory=dict)
     _targets: list[Target] = field(default_factory=list)
 
     @property
@@ -98,7 +101,7 @@ class Run:
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             command=tuple(self.command),
             target=TargetRecord(name=self.factory.name, kind=self.factory.kind, self_test=self.factory.self_test),
-            seeds={"seed": str(self.seed), "scale": str(self.scale)},
+            seeds={"seed": str(self.seed), "scale": str(self.scale), "depth": self.depth.value},
             host=host(),
             provenance=self.factory.provenance,
             catalogue=digest,
@@ -226,8 +229,10 @@ class Run:
         """The waiver that covers a deviation of this run's target in this version, by name."""
         # A mutant of stacks runs on QEMU, whose known deviations must not be taken for the mutant's.
         name = "qemu" if self.factory.stack_mutant else self.factory.name
-        applying = [w for w in self.waivers if w.applies(name, version)]
-        waiver = find(applying, (rule,), signature, {})
+        machine = name, version
+        if machine not in self._applying:
+            self._applying[machine] = [w for w in self.waivers if w.applies(*machine)]
+        waiver = find(self._applying[machine], (rule,), signature, {})
         return waiver.id if waiver else None
 
     def rng(self, name: str) -> random.Random:

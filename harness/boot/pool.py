@@ -71,7 +71,7 @@ class StackPool:
     def machine(self, stack: str) -> StackMachine:
         """A machine that is still off, with a log directory of its own."""
         prepared = self.prepared(stack)
-        logs = self._logs() / f"{stack}-{len(self._machines)}"
+        logs = self._logs() / f"{prepared.stack.name}-{len(self._machines)}"
         made = StackMachine(prepared, logs=logs, timeout_scale=self.options.timeout_scale)
         self._machines.append(made)
         return made

@@ -165,9 +165,9 @@ class Progress:
                     missing = next(name for name in stage.after if name not in self.reached)
                     self.failure = Failure(missing, How.SKIPPED, f"{stage.name} says {_short(text)}")
                 continue
-            self.reached[stage.name] = Reached(
-                stage=stage.name, at=round(now, 3), seconds=round(now - self._since(stage), 3), line=_short(text)
-            )
+            at = round(now, 3)
+            seconds = round(at - self._since(stage), 3)
+            self.reached[stage.name] = Reached(stage=stage.name, at=at, seconds=seconds, line=_short(text))
             found.append(stage)
             break  # one line shows one stage: of two with the same mark the second waits for its own line
         return found

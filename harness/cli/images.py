@@ -20,7 +20,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     everything = [
         ("list", "say what there is and where it lies", None),
-        ("provide", "obtain or build images (default: qemu, compiler and probe-root)", "*"),
+        ("provide", "obtain or build images (default: qemu, compiler, probe-root and tfa)", "*"),
         ("path", "print the main file of an image", 1),
         ("clean", "remove images from the cache (default: all, and the downloads)", "*"),
     ]
@@ -91,7 +91,7 @@ def _list(args: argparse.Namespace) -> None:
 def _provide(args: argparse.Namespace) -> None:
     # in a pipe the line per image below is enough
     progress = progress_for(sys.stderr) if sys.stderr.isatty() and not args.json else Silent()
-    names = args.names or ["qemu", "compiler", "probe-root"]
+    names = args.names or ["qemu", "compiler", "probe-root", "tfa"]
     provided = []
     for name in names:
         image = images.provide(name, offline=args.offline, progress=progress)

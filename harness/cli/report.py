@@ -11,7 +11,7 @@ from harness.report import Summary, build_views, read_run
 from harness.report.claims import ClaimResult, grouped
 from harness.report.codec import encode
 from harness.report.schema import check_run
-from harness.report.summary import WaiverUse
+from harness.report.summary import SubjectCoverage, WaiverUse
 from harness.report.verdicts import SEVERITY
 from harness.rules.catalogue import DEFAULT_DIRECTORY, load_catalogue
 
@@ -64,6 +64,7 @@ def as_lines(summary: Summary) -> list[str]:
     tally = ", ".join(f"{summary.tally[v]} {v.value}" for v in SEVERITY if summary.tally.get(v))
     probes = f"{summary.probes} probes sent, " if summary.probes else ""
     lines.append(f"checks: {tally or 'none'}; {probes}{summary.counts.judged} observations judged")
+    lines += [f"coverage of {item.subject}: {coverage_words(item)}" for item in summary.coverage]
     for claim in summary.claims:
         if claim.result is ClaimResult.NOT_MADE:
             lines.append(f"claim {claim.profile.id}: {claim.result.words}, there is no {claim.profile.needs}")
@@ -85,6 +86,15 @@ def as_lines(summary: Summary) -> list[str]:
     return lines
 
 
+def coverage_words(item: SubjectCoverage) -> str:
+    """``1,200 of 3,400 cells, 560 of 560 interactions``."""
+    cells, interactions = item.cells, item.interactions
+    return (
+        f"{cells.covered:,} of {cells.total:,} cells, "
+        f"{interactions.covered:,} of {interactions.total:,} interactions observed"
+    )
+
+
 def as_json(summary: Summary) -> dict[str, Any]:
     """The summary as JSON values."""
     return {
@@ -95,6 +105,10 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "checks": {verdict.value: summary.tally.get(verdict, 0) for verdict in SEVERITY},
         "probes": summary.probes,
         "counts": encode(summary.counts),
+        "coverage": {
+            item.subject: {"cells": encode(item.cells), "interactions": encode(item.interactions)}
+            for item in summary.coverage
+        },
         "rules": {item.id: item.verdict.value for item in summary.rules},
         "claims": [
             {

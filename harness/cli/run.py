@@ -163,5 +163,4 @@ def _give_console(machine: StackMachine, failure: StageFailedError | None) -> No
 
     stage = failure.stage if failure else machine.reached[-1].stage
     console = machine.stack.stage(stage).console
-    print(f"console {console}; Ctrl-] ends the machine", file=sys.stderr, flush=True)
     attach(machine, console)

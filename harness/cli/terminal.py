@@ -22,6 +22,8 @@ def attach(machine: StackMachine, console: str) -> None:
     """Connect standard input and output with a console until the person leaves or the machine ends."""
     channel = machine.console(console)
     with _raw(sys.stdin.fileno()):
+        # Said only now: what was typed before the terminal was switched over would be lost.
+        os.write(sys.stdout.fileno(), f"console {console}; Ctrl-] ends the machine\r\n".encode())
         os.write(sys.stdout.fileno(), "\r\n".join(channel.tail(_SHOWN)).encode())
         channel.skip()
         while True:

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from harness.errors import TargetProtocolError
+from harness.errors import MisuseError, TargetProtocolError
 from harness.judge import cases, compare
 from harness.judge.expectation import CompiledException, CompiledPerformed, Expectation, Expectations, compile_permitted
-from harness.judge.scene import Change, Invalidate, Item, On, Scene, SetRegister, TableWrite, Under
+from harness.judge.scene import Change, From, Invalidate, Item, On, Scene, SetRegister, TableWrite, Under
 from harness.judge.stimulus import WRITING, Kind, Performed, Stimulus, access_of, perform
 from harness.judge.tally import Tally
 from harness.probe.records import RecordFlag, Result, Status, World
@@ -124,6 +124,8 @@ class BatchJudge:
                     pages.add(item.pa >> _PAGE_BITS)
             elif isinstance(item, Under):
                 self._under(item, result, index)
+            elif isinstance(item, From):
+                self._from(item, result, index)
             elif isinstance(item, On):
                 expectation = self._expectations[item.pe].of(item.stimulus)
                 self._one(item.stimulus, result, expectation, self._gpts.pes[item.pe], index)
@@ -209,6 +211,9 @@ class BatchJudge:
         self._one(item.stimulus, result, expectation, gpt, index)
         self._shown = self._scene
         self._count(expectation)
+
+    def _from(self, item: From, result: Result, index: int) -> None:
+        raise MisuseError(f"{self._scene.title}: a history has a judge of its own, {item} is none of this one's")
 
     def _follow(self, item: Change, result: Result, index: int) -> None:
         """Let the model's GPT follow a change."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from harness.judge.stimulus import Stimulus
 from harness.probe.records import RecordFlag
@@ -12,6 +13,9 @@ from refmodel.gpt.tlbi import TLBIOp
 from refmodel.gpt.types import GPCState
 from refmodel.registers import Register
 from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3
+
+if TYPE_CHECKING:
+    from harness.judge.world import BelowEL3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +91,18 @@ class On:
 
 
 @dataclass(frozen=True, slots=True)
+class From:
+    """A stimulus below EL3 in the middle of a sequence, by PE ``pe`` in ``context``, with stage 1 off.
+
+    The context's registers stay set until the end of the batch, and nothing is invalidated.
+    """
+
+    context: BelowEL3
+    stimulus: Stimulus
+    pe: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TableWrite:
     """Write a doubleword of a table, ``count`` times in a row, as Root software does: store, clean, DSB.
 
@@ -124,7 +140,7 @@ class Invalidate:
 Change = TableWrite | SetRegister | Invalidate
 """Items that change what a check may answer."""
 
-Item = Stimulus | Under | On | Change
+Item = Stimulus | Under | On | From | Change
 """What a sequence consists of."""
 
 
@@ -133,7 +149,7 @@ def stimulus_of(item: Item) -> Stimulus | None:
     match item:
         case Stimulus():
             return item
-        case Under(stimulus) | On(_, stimulus):
+        case Under(stimulus) | On(_, stimulus) | From(_, stimulus):
             return stimulus
         case _:
             return None

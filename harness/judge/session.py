@@ -13,11 +13,24 @@ from dataclasses import replace
 from harness.errors import MisuseError, TargetError, TargetLostError
 from harness.judge import cases
 from harness.judge.calibration import calibrate, read_regime, register_entry
+from harness.judge.history import History, HistoryJudge, kept_by
 from harness.judge.judging import BatchJudge, Bench, SceneState
 from harness.judge.losses import SOMEWHERE, Loss, report_lost
 from harness.judge.operation import Operation
 from harness.judge.operation_judging import OperationJudge, WorldOperationJudge
-from harness.judge.scene import Change, Invalidate, Item, On, Scene, SetRegister, TableWrite, Under, pe_of, stimulus_of
+from harness.judge.scene import (
+    Change,
+    From,
+    Invalidate,
+    Item,
+    On,
+    Scene,
+    SetRegister,
+    TableWrite,
+    Under,
+    pe_of,
+    stimulus_of,
+)
 from harness.judge.stimulus import RET, WRITING, Kind, Stimulus
 from harness.judge.tally import Tally
 from harness.judge.world import WorldScene
@@ -108,8 +121,8 @@ class Session:
         self.target.write_memory(pa, data)
         self.memory.write(pa, data)
 
-    def run(self, scene: Scene, items: Sequence[Item], tally: Tally) -> None:
-        """Set the scene, run the items as one batch, judge every stimulus into ``tally``.
+    def run(self, scene: Scene, items: Sequence[Item], tally: Tally) -> frozenset[int]:
+        """Set the scene, run the items as one batch, judge every stimulus into ``tally``; the items that were judged.
 
         A target that is lost is power-cycled and asked once more.  A second loss at the same item is a failure of
         AVAILABILITY, and the rest runs without it; when another item goes the same way, it is the scene that takes the
@@ -118,6 +131,7 @@ class Session:
         sends SIGKILL to itself.
         """
         remaining = list(items)
+        numbers = list(range(len(remaining)))
         suspect: int | None = None
         culprits = 0
         while remaining:
@@ -125,7 +139,7 @@ class Session:
             try:
                 self._run_once(scene, remaining, attempt)
                 tally.merge(attempt)
-                return
+                return frozenset(numbers)
             except TargetError as error:
                 loss = self._lost(error, attempt, tally)
                 if suspect is None:
@@ -139,11 +153,13 @@ class Session:
                 if loss.killed or not 0 <= loss.at < len(remaining):
                     raise
                 report_lost(scene, remaining.pop(loss.at), loss, tally, self.reproduce)
+                numbers.pop(loss.at)
                 suspect = None
                 culprits += 1
                 if culprits == _CULPRITS and remaining:
                     tally.unjudged.append(f"{len(remaining)} more stimuli of {scene.title!r} were not sent")
-                    return
+                    break
+        return frozenset()
 
     def _lost(self, error: TargetError, attempt: Tally, tally: Tally) -> Loss:
         """Power-cycle, and say what is known of the loss."""
@@ -266,6 +282,9 @@ class Session:
                     registers[index] = tuple(register_entry(r) for r in (gpcbw, gptbr, gpccr) if r is not None)
                 case On(_, stimulus):
                     made = stimulus.record()
+                case From(where, stimulus):
+                    made = where.record(stimulus)
+                    registers[index] = where.entries()
                 case TableWrite(pa):
                     offset = start + len(pool)
                     pool += item.data
@@ -278,7 +297,7 @@ class Session:
                 case Invalidate(op, xt):
                     made = Record(0, Op.SYS, aux=sysreg_encoding(1, *op.value), address=xt)
             records.append(made._replace(pe=pe_of(item), group=groups[index]) if groups else made)
-        context = tuple(map(register_entry, scene.registers()))
+        context = (*map(register_entry, scene.registers()), *kept_by(items))
         if isinstance(scene, WorldScene):
             records = scene.below(records)
             context = (*context, *scene.context.entries())
@@ -287,6 +306,8 @@ class Session:
 
 def _judge_for(scene: Scene, items: Sequence[Item]) -> type[BatchJudge]:
     """The judge of a batch: another where operations are asked for that are no single access."""
+    if isinstance(scene, History):
+        return HistoryJudge
     stimuli = filter(None, map(stimulus_of, items))
     if any(isinstance(stimulus.kind, Operation) for stimulus in stimuli):
         return WorldOperationJudge if isinstance(scene, WorldScene) else OperationJudge

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from harness.coverage import Observed
 from harness.report.records import FailingCase
 from refmodel.rules import Rule
 
@@ -61,8 +62,7 @@ class Tally:
     rules: dict[Rule, RuleTally] = field(default_factory=dict)
     choices: dict[str, Counter[str]] = field(default_factory=dict)
     batches: list[str] = field(default_factory=list)
-    cells: set[tuple[object, ...]] = field(default_factory=set)
-    cells_total: int = 0
+    observed: Observed = field(default_factory=Observed)
     not_observable: dict[Rule, str] = field(default_factory=dict)
     not_applicable: str = ""
     """Why no cited rule applies to the target; empty when they do."""
@@ -73,6 +73,8 @@ class Tally:
     unjudged: list[str] = field(default_factory=list)
     """Why stimuli were not judged."""
     _waiver: dict[tuple[Rule, str], str | None] = field(default_factory=dict)
+    _parent: Tally | None = None
+    """The tally of the check, in one that is an attempt's."""
 
     def rule(self, rule: Rule) -> RuleTally:
         """The counts of ``rule``."""
@@ -105,13 +107,20 @@ class Tally:
         if waiver is None:
             tally.failed += 1
             tally.signatures[case_signature] += 1
-            seen = tally.signatures[case_signature]
+            seen = tally.signatures[case_signature] + self._before(lambda known: known.signatures[case_signature], rule)
         else:
             tally.waived += 1
             tally.waivers[waiver] += 1
-            seen = tally.waivers[waiver]
+            seen = tally.waivers[waiver] + self._before(lambda known: known.waivers[waiver], rule)
         if seen <= CASES_PER_SIGNATURE:
             tally.cases.append(make_case(waiver or ""))
+
+    def _before(self, count: Callable[[RuleTally], int], rule: Rule) -> int:
+        """A count of what the check had seen when this attempt began: of equal cases only the first are made."""
+        known = self._parent
+        if known is None:
+            return 0
+        return (count(known.rules[rule]) if rule in known.rules else 0) + known._before(count, rule)
 
     def waiver(self, rule: Rule, case_signature: str) -> str | None:
         """The waiver that covers this deviation from ``rule``, by name."""
@@ -121,7 +130,7 @@ class Tally:
 
     def fork(self) -> Tally:
         """An empty tally of the same check, for an attempt that may come to nothing."""
-        return Tally(waive=self.waive, cited=self.cited)
+        return Tally(waive=self.waive, cited=self.cited, _parent=self, _waiver=self._waiver)
 
     def merge(self, attempt: Tally) -> None:
         """Add what an attempt that came to its end has judged."""
@@ -131,14 +140,13 @@ class Tally:
         for name, seen in attempt.choices.items():
             self.choices.setdefault(name, Counter()).update(seen)
         self.batches += attempt.batches
+        self.lost += attempt.lost
+        self.fatal += attempt.fatal
+        self.unjudged += attempt.unjudged
 
     def choice(self, name: str, value: str, times: int = 1) -> None:
         """The target made an implementation's choice."""
         self.choices.setdefault(name, Counter())[value] += times
-
-    def cover(self, cell: tuple[object, ...]) -> None:
-        """A cell of the check's matrix was stimulated and judged."""
-        self.cells.add(cell)
 
     @property
     def failed(self) -> int:

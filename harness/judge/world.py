@@ -67,6 +67,10 @@ class BelowEL3(ABC):
         """What the model reads, but for SCR_EL3."""
         return (self.hcr, *self.controls())
 
+    def record(self, stimulus: Stimulus) -> Record:
+        """The record of a stimulus in the middle of a batch at EL3: registers stay set, nothing is invalidated."""
+        return stimulus.record()._replace(state=self.state, el=self.el, flags=int(RecordFlag.KEEP_REGS))
+
     def regimes(self) -> Mapping[Regime, Stage1]:
         """Stage 1 of the regime, for the model."""
         regime, values = self.regime(), {type(register): register.value for register in self.controls()}

@@ -14,7 +14,7 @@ from harness.judge.judging import REPORTING, BatchJudge, Bench, SceneState
 from harness.judge.scene import Item, Under
 from harness.judge.stimulus import Stimulus, access_name_of
 from harness.judge.tally import Tally
-from harness.judge.world import WorldScene
+from harness.judge.world import BelowEL3, WorldScene
 from harness.probe.records import RecordFlag, Result, Status, World
 from refmodel.access import FullTranslate, PermittedOutcomes, PEState, access_at
 from refmodel.bits import Slice
@@ -67,34 +67,16 @@ class WorldJudge(BatchJudge):
             stimulus = _stimulus(item)
             if stimulus is None:
                 raise MisuseError(f"{self._scene.title}: a scene below EL3 takes stimuli only, not {item}")
-            self._check_source(result, index)
+            check_source(result, self._context, f"record {index} of {self._scene.title}")
             self._one(stimulus, result, self._expectation(stimulus), self._gpt, index)
         self._close(len(items), self._known.values())
-
-    def _check_source(self, result: Result, index: int) -> None:
-        """The operation was issued, and an exception came from the state and level that it should come from."""
-        where = f"record {index} of {self._scene.title}"
-        if result.status != Status.DONE:
-            raise TargetProtocolError(f"{where}: status {result.status}, not DONE (ESR {result.esr:#x})")
-        if result.taken != 1:
-            return
-        el, state = Slice(result.spsr, 3, 2), Slice(result.scr, 62, 62) << 1 | result.scr & 1
-        if (el, state) != (self._context.el, self._context.state):
-            raise TargetProtocolError(f"{where}: came from EL{el} in {World(state).name} state")
 
     def _expectation(self, stimulus: Stimulus) -> Expectation:
         key = (stimulus.va >> _PAGE_BITS, stimulus.kind.number)
         if key not in self._known:
-            self._check_map(stimulus)
+            check_map(self._pe, self._gpt, stimulus)
             self._known[key] = compile_permitted(self._permitted(stimulus, self._gpt), stimulus.va)
         return self._known[key]
-
-    def _check_map(self, stimulus: Stimulus) -> None:
-        """ValueError when the model translates the address to another than the stimulus says."""
-        accdesc = access_at(access_name_of(stimulus), self._pe.context)
-        _, address = FullTranslate(self._pe, self._gpt, stimulus.va, accdesc, Chooser(), unobserved)
-        if address not in (None, FullAddress(PASpace(stimulus.pas), stimulus.pa)):
-            raise ValueError(f"VA {stimulus.va:#x} is {address} for the model, not {stimulus.pa:#x} in {stimulus.pas}")
 
     def _permitted(self, stimulus: Stimulus, gpt: PossibleGPT, *, trace: bool = False) -> Permitted:
         accdesc = access_at(access_name_of(stimulus), self._pe.context)
@@ -103,16 +85,44 @@ class WorldJudge(BatchJudge):
     def _against(
         self, stimulus: Stimulus, nearest: Alternative, mismatches: Sequence[compare.Mismatch], result: Result
     ) -> list[tuple[Rule, str]]:
-        """Routing, class, vector and code of an exception speak against a rule each."""
-        outcome = nearest.outcome
-        if isinstance(outcome, AccessPerformed) or not result.taken:
-            rules = self._tally.speaks_against((deciding_rule(nearest),))
-            return [(rule, compare.signature(stimulus, nearest, mismatches, result)) for rule in rules]
-        different = _another_exception(nearest, outcome, result)
+        different = otherwise(stimulus, nearest, mismatches, result)
         if different is None:
             return super()._against(stimulus, nearest, mismatches, result)
         rule, text = different
         return [(rule, text) for rule in self._tally.speaks_against((rule,))]
+
+
+def check_source(result: Result, context: BelowEL3, where: str) -> None:
+    """TargetProtocolError unless the operation was issued, and an exception came from the state and level of
+    ``context``.
+    """
+    if result.status != Status.DONE:
+        raise TargetProtocolError(f"{where}: status {result.status}, not DONE (ESR {result.esr:#x})")
+    if result.taken != 1:
+        return
+    el, state = Slice(result.spsr, 3, 2), Slice(result.scr, 62, 62) << 1 | result.scr & 1
+    if (el, state) != (context.el, context.state):
+        raise TargetProtocolError(f"{where}: came from EL{el} in {World(state).name} state")
+
+
+def check_map(pe: PEState, gpt: PossibleGPT, stimulus: Stimulus) -> None:
+    """ValueError when the model translates the address to another than the stimulus says."""
+    accdesc = access_at(access_name_of(stimulus), pe.context)
+    _, address = FullTranslate(pe, gpt, stimulus.va, accdesc, Chooser(), unobserved)
+    if address not in (None, FullAddress(PASpace(stimulus.pas), stimulus.pa)):
+        raise ValueError(f"VA {stimulus.va:#x} is {address} for the model, not {stimulus.pa:#x} in {stimulus.pas}")
+
+
+def otherwise(
+    stimulus: Stimulus, nearest: Alternative, mismatches: Sequence[compare.Mismatch], result: Result
+) -> tuple[Rule, str] | None:
+    """The rule that an outcome of another kind speaks against, and how: performed or not, routing, class, vector, code
+    of an exception.  None where only the report differs.
+    """
+    outcome = nearest.outcome
+    if isinstance(outcome, AccessPerformed) or not result.taken:
+        return deciding_rule(nearest), compare.signature(stimulus, nearest, mismatches, result)
+    return _another_exception(nearest, outcome, result)
 
 
 def _stimulus(item: Item) -> Stimulus | None:

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from harness.report.claims import grouped
 from harness.report.files import replace_file
-from harness.report.records import CheckResult, Counts, FailingCase
+from harness.report.records import Cells, CheckResult, Counts, FailingCase
 from harness.report.summary import Check, RuleSummary, Summary, seconds
 from harness.report.verdicts import SEVERITY, Verdict, merge
 from harness.rules.catalogue import Threat
@@ -83,8 +83,8 @@ class TestRow:
     checks: int
     probes: int
     counts: Counts
-    covered: int
-    total: int
+    cells: Cells
+    interactions: Cells
     duration: float
 
 
@@ -192,8 +192,8 @@ def _tests(checks: Iterable[Check]) -> list[TestRow]:
             checks=len(group),
             probes=sum(attempt.probes for check in group for attempt in check.attempts),
             counts=sum((check.deciding.counts for check in group), Counts()),
-            covered=sum(check.deciding.cells.covered for check in group),
-            total=sum(check.deciding.cells.total for check in group),
+            cells=sum((check.deciding.cells for check in group), Cells()),
+            interactions=sum((check.deciding.interactions for check in group), Cells()),
             duration=seconds(group),
         )
         for name, group in groups.items()

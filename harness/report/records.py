@@ -92,7 +92,7 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Cells:
-    """Coverage: how many cells of a check's matrix were stimulated, of how many."""
+    """Coverage: how many cells (or interactions) of a check's matrix were observed and judged, of how many."""
 
     covered: int = 0
     total: int = 0
@@ -101,11 +101,21 @@ class Cells:
         if not 0 <= self.covered <= self.total:
             raise ValueError(f"cells.covered must be in 0..{self.total}, not {self.covered}")
 
+    @classmethod
+    def of(cls, covered_and_total: tuple[int, int]) -> Cells:
+        """Cells from (covered, total)."""
+        return cls(covered=covered_and_total[0], total=covered_and_total[1])
+
+    def __add__(self, other: Cells) -> Cells:
+        return Cells(covered=self.covered + other.covered, total=self.total + other.total)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
     """One check: one test (a pytest node id) against the rules it cites.
 
+    ``cells``: combinations of the test's factors; ``interactions``: those that a run at default depth must have, the
+    combinations inside each group of factors and the pairs of values across groups.
     ``choices``: implementation choice to the values seen and how often; ``signatures``: signature of a failing
     observation to how often it was seen, waived ones excepted; ``waived``: waiver to how often it matched;
     ``cases``: failing and waived cases in full (as many as the judge keeps); ``batches``: sha256 names of raw batches;
@@ -122,6 +132,7 @@ class CheckResult:
     parameters: Mapping[str, str] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
     cells: Cells = field(default_factory=Cells)
+    interactions: Cells = field(default_factory=Cells)
     choices: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     signatures: Mapping[str, int] = field(default_factory=dict)
     waived: Mapping[str, int] = field(default_factory=dict)
@@ -230,7 +241,7 @@ class RunHeader:
 class RunEnd:
     """Last line: pytest's exit status, whether the whole suite was selected and ran to its end, and the totals.
 
-    ``checks`` counts the check lines, ``duration`` is in seconds.
+    ``checks`` counts the check lines, ``duration`` is in seconds.  ``cells`` and ``interactions``: subject to coverage.
     """
 
     exit_status: int
@@ -239,3 +250,11 @@ class RunEnd:
     duration: float
     counts: Counts = field(default_factory=Counts)
     ended: str = ""
+    cells: Mapping[str, Cells] = field(default_factory=dict)
+    interactions: Mapping[str, Cells] = field(default_factory=dict)
+
+
+def subject_of(test: str) -> str:
+    """The subject of a test, by its node id: the folder below ``suites``."""
+    path = test.partition("::")[0].split("/")
+    return path[path.index("suites") + 1] if "suites" in path[:-1] else path[0]

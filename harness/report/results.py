@@ -13,15 +13,24 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from harness.errors import BadInputError, MisuseError
 from harness.report.codec import DecodeError, decode, encode
-from harness.report.records import SCHEMA_VERSION, CheckResult, Counts, RunEnd, RunHeader, TargetRecord
+from harness.report.records import (
+    SCHEMA_VERSION,
+    Cells,
+    CheckResult,
+    Counts,
+    RunEnd,
+    RunHeader,
+    TargetRecord,
+    subject_of,
+)
 
 RESULTS = "results.jsonl"
 VIEWS = ("junit.xml", "report.html")
@@ -90,6 +99,15 @@ def _link_latest(root: Path, directory: Path) -> None:
     temporary.replace(root / "latest")
 
 
+def by_subject(coverage: Iterable[tuple[str, Cells]]) -> dict[str, Cells]:
+    """The coverage of tests (node id, coverage) added up by subject; subjects without any are left out."""
+    found: dict[str, Cells] = {}
+    for test, cells in coverage:
+        if cells.total:
+            found[subject_of(test)] = found.get(subject_of(test), Cells()) + cells
+    return found
+
+
 class ResultWriter:
     """Writes one run; the header is on disk when the constructor returns.
 
@@ -103,6 +121,7 @@ class ResultWriter:
         self._started = time.monotonic()
         self._checks = 0
         self._counts = Counts()
+        self._coverage: dict[tuple[str, tuple[str, ...]], CheckResult] = {}
         try:
             self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -126,6 +145,9 @@ class ResultWriter:
         self._line("check", check)
         self._checks += 1
         self._counts += check.counts
+        if check.cells.total:
+            # Another attempt at the same check takes the place of the one before.
+            self._coverage[check.test, check.rules] = replace(check, cases=())
 
     def finish(self, exit_status: int, *, complete: bool) -> None:
         """Append the end line and close; ``complete``: nothing was deselected and the run was not interrupted."""
@@ -136,6 +158,8 @@ class ResultWriter:
             duration=round(time.monotonic() - self._started, 3),
             counts=self._counts,
             ended=datetime.now(UTC).isoformat(timespec="seconds"),
+            cells=by_subject((check.test, check.cells) for check in self._coverage.values()),
+            interactions=by_subject((check.test, check.interactions) for check in self._coverage.values()),
         )
         try:
             self._line("end", end)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from harness.report.claims import Circumstances, Claim, ClaimResult, combine, evaluate
 from harness.report.records import Cells, CheckResult, Counts
-from harness.report.results import Run
+from harness.report.results import Run, by_subject
 from harness.report.verdicts import Verdict, merge, settle
 from harness.report.waivers import Waiver
 from harness.rules.catalogue import Catalogue, Level, Rule, matches
@@ -58,6 +58,15 @@ class WaiverUse:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SubjectCoverage:
+    """What was observed and judged of the matrices of a subject's checks: cells, and interactions of their factors."""
+
+    subject: str
+    cells: Cells
+    interactions: Cells
+
+
+@dataclass(frozen=True, kw_only=True)
 class Problem:
     """Something about the run as a whole that a claim cannot say, and what it does to the result."""
 
@@ -79,6 +88,7 @@ class Summary:
     choices: Mapping[str, Mapping[str, int]]
     tally: Mapping[Verdict, int]
     counts: Counts
+    coverage: tuple[SubjectCoverage, ...]
     probes: int
     result: ClaimResult
 
@@ -132,6 +142,7 @@ def summarise(run: Run, catalogue: Catalogue) -> Summary:
         choices=_choices(checks),
         tally=Counter(check.verdict for check in checks),
         counts=counts,
+        coverage=_coverage(checks),
         probes=sum(result.probes for result in run.checks),
         result=combine([*(c.result for c in claims), *(p.result for p in problems)], self_test=run.target.self_test),
     )
@@ -251,6 +262,16 @@ def _outside(catalogue: Catalogue, checks: Sequence[Check], claims: Sequence[Cla
         if not advice:
             text = f"{check.deciding.test} failed, outside the claimed profiles"
             yield Problem(text=text, result=ClaimResult.NON_CONFORMING)
+
+
+def _coverage(checks: Iterable[Check]) -> tuple[SubjectCoverage, ...]:
+    deciding = [check.deciding for check in checks]
+    cells = by_subject((check.test, check.cells) for check in deciding)
+    interactions = by_subject((check.test, check.interactions) for check in deciding)
+    return tuple(
+        SubjectCoverage(subject=name, cells=found, interactions=interactions.get(name, Cells()))
+        for name, found in cells.items()
+    )
 
 
 def _choices(checks: Iterable[Check]) -> Mapping[str, Mapping[str, int]]:

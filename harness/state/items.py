@@ -10,9 +10,10 @@ from harness.judge.scene import Invalidate, Item, Scene, TableWrite, Under
 from harness.judge.session import Session
 from harness.judge.stimulus import Kind, Stimulus
 from harness.judge.world import WorldScene
-from harness.probe.records import Op, RecordFlag, RegisterEntry, World
+from harness.probe.records import Op, RecordFlag, RegisterEntry, World, sysreg_encoding
 from harness.state.below import Places, context_of
 from harness.state.state import REGISTERS, State, StateRecord, register_name
+from refmodel.gpt.tlbi import TLBIOp
 from refmodel.memory import Memory
 from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3
 
@@ -21,6 +22,9 @@ _GPCCR, _GPTBR, _GPCBW = (REGISTERS[name] for name in ("GPCCR_EL3", "GPTBR_EL3",
 _GPC: Final = frozenset({_GPCCR, _GPTBR, _GPCBW})
 _FLAGS: Final = RecordFlag.TLBI_BEFORE | RecordFlag.TLBI_AFTER_REGS
 _TABLE_WORD: Final = 8
+_PAGE: Final = 4096
+_CROSSING: Final = "an access across the end of a page is not judged"
+_TLBI: Final = {sysreg_encoding(1, *op.value): op for op in TLBIOp}
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ def _problem_below(record: StateRecord, first: StateRecord) -> str:
         )
     if record.op not in _KINDS:
         return f"operation {record.op.name} is not judged"
+    if _crosses(record, record.va):
+        return _CROSSING
     if record.flags & ~RecordFlag.TLBI_BEFORE:
         return f"flags {record.flags & ~RecordFlag.TLBI_BEFORE!r} are not judged"
     return f"{register_name(record.registers[0].encoding)} in its list is not judged" if record.registers else ""
@@ -104,6 +110,12 @@ def _item_below(record: StateRecord, places: Places) -> Item | str:
     return Under(stimulus, flags=record.flags) if record.flags else stimulus
 
 
+def _crosses(record: StateRecord, address: int) -> bool:
+    """Whether an access touches a second page, which the judge of single accesses does not look at."""
+    elements = 2 if record.op in (Op.LOAD_PAIR, Op.STORE_PAIR) else 1
+    return address % _PAGE + (elements << record.size_log2) > _PAGE
+
+
 def _problem(record: StateRecord) -> str:
     if (record.state, record.el, record.pe) != (World.ROOT, 3, 0):
         return (
@@ -111,15 +123,19 @@ def _problem(record: StateRecord) -> str:
             f"not PE {record.pe} at EL{record.el} in {record.state.name}"
         )
     if record.op in _KINDS:
+        if _crosses(record, record.va if record.pa is None else record.pa):
+            return _CROSSING
         if record.pa is None:
             return f"virtual address {record.va:#x} is not one of the probe's map"
         if record.flags & ~_FLAGS:
             return f"flags {record.flags & ~_FLAGS!r} are not judged"
         others = [entry for entry in record.registers if entry.encoding not in _GPC]
         return f"{register_name(others[0].encoding)} in its list is not judged" if others else ""
-    if record.op is Op.TLBI_PAALL:
+    tlbi = record.op is Op.SYS and record.aux in _TLBI and record.pas is World.ROOT
+    if record.op is Op.TLBI_PAALL or tlbi:
         return ""
-    write = record.op is Op.MEM_WRITE and len(record.data) == _TABLE_WORD and record.pa is not None
+    word, count = record.data[:_TABLE_WORD], len(record.data) // _TABLE_WORD
+    write = record.op is Op.MEM_WRITE and count and record.data == word * count and record.pa is not None
     return "" if write and record.pas is World.ROOT else f"operation {record.op.name} is not judged"
 
 
@@ -137,9 +153,13 @@ def _scene_of(state: State) -> Scene:
 def _item(record: StateRecord, session: Session) -> Item:
     if record.op is Op.TLBI_PAALL:
         return Invalidate()
+    if record.op is Op.SYS:
+        # An operand that looks like an address of the probe's map is kept as one; that of Root is the identity.
+        return Invalidate(_TLBI[record.aux], record.va if record.pa is None else record.pa)
     assert record.pa is not None  # _problem() has said so
     if record.op is Op.MEM_WRITE:
-        return TableWrite(record.pa, int.from_bytes(record.data, "little"))
+        word, count = record.data[:_TABLE_WORD], len(record.data) // _TABLE_WORD
+        return TableWrite(record.pa, int.from_bytes(word, "little"), count)
     stimulus = session.stimulus(
         _KINDS[record.op],
         record.pa,

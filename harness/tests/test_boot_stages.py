@@ -189,6 +189,12 @@ def test_deadlines_scale(tmp_path: Path) -> None:
     assert progress.failure is not None and "in 6 s" in progress.failure.what
 
 
+def test_no_stage_takes_less_than_no_time(tmp_path: Path) -> None:
+    progress = Progress(sample(tmp_path), "second")
+    progress.feed("uart0", b"NOTICE:  first up\nNOTICE:  second up\n", 0.0468)
+    assert str(progress.reached["second"].seconds) == "0.0"
+
+
 def test_long_lines_are_shortened(tmp_path: Path) -> None:
     progress = Progress(sample(tmp_path), "first")
     progress.feed("uart0", b"NOTICE:  first up" + b"." * 1000 + b"\n", 0.5)

@@ -188,7 +188,7 @@ def test_a_stale_answer_is_permitted_and_no_evidence(session: Session, machine: 
         return result._replace(taken=0, esr=0, data0=0) if record.op == Op.LOAD else result
 
     machine.falsify = open_again
-    tally = Tally()
+    tally = Tally(cited=(Rule.INVALIDATED,))
     session.run(Scene.of("stale", made), [stimulus, closed, stimulus, Invalidate(), stimulus], tally)
     assert list(failures(tally)) == [Rule.INVALIDATED]
     assert tally.rule(Rule.INVALIDATED).failed == 1

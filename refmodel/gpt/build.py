@@ -172,9 +172,13 @@ class GPTBuilder:
     def contiguous(self, pa: int, range_bits: int, gpi: int) -> None:
         """Fill the naturally aligned range of 1 << ``range_bits`` bytes around ``pa`` with Contiguous descriptors."""
         start = pa >> range_bits << range_bits
-        descriptor = contiguous_descriptor(gpi, CONTIGUOUS[range_bits])
-        for at in range(start, start + (1 << range_bits), 1 << (self.geometry.pgs.value + 4)):
-            self.raw_level_1(at, descriptor)
+        self.fill_level_1(start, range_bits, contiguous_descriptor(gpi, CONTIGUOUS[range_bits]))
+
+    def fill_level_1(self, pa: int, range_bits: int, descriptor: int) -> None:
+        """Set every level 1 entry of the range of 1 << ``range_bits`` bytes from ``pa`` on to one 64-bit value."""
+        content = self._tables[self.index_0(pa)][1]
+        offset, count = self._offset_1(pa), max(1 << range_bits - self.geometry.pgs.value - 4, 1)
+        content[offset : offset + 8 * count] = descriptor.to_bytes(8, "little") * count
 
     def writes(self) -> Iterator[tuple[int, bytes]]:
         """The tables as (PA, bytes), level 0 as runs of entries that are set; entries not set are not written."""

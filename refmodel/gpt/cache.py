@@ -172,8 +172,8 @@ class PossibleGPT:
         """GPCCR_EL3, GPTBR_EL3 or GPCBW_EL3 was written; the former values may stay in use."""
         if gpc != self.gpc:
             self.stale = (*self.stale, Configuration(self.gpc))
-            self.gpc = gpc
-            self.forget()
+        self.gpc = gpc  # equal values may have been written with other bits that have no effect
+        self.forget()
 
     def write(self, address: int, data: bytes) -> None:
         """Memory that a GPT may live in was written; the former doublewords may stay in use."""

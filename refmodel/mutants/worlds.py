@@ -251,4 +251,4 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
 WITHOUT_SUITE = frozenset(
     {"stage-2-fetch-unreported", "second-stage-to-el1", "s1ptw-lost", "s2ptw-lost", "hpfar-zero", "vncr-lost"}
 )  # fmt: skip
-"""Mutants of stage 2, of operations that no stimulus asks for, and of features that today's targets have or lack."""
+"""Mutants of stage 2 and of accesses that FEAT_NV2 makes: no suite has such stimuli yet."""

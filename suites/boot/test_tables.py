@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+
 import pytest
 
 from harness.boot import tables
@@ -25,6 +28,7 @@ from refmodel.gpt.decode import (
 from refmodel.observe import Observer
 
 STACK = "tfa-trp"
+_LEAVING = 2.0  # seconds that EL3 may take to leave after it has said so
 _GPI = {Owner.ROOT: GPT_Root, Owner.SECURE: GPT_Secure, Owner.REALM: GPT_Realm, Owner.NON_SECURE: GPT_NonSecure}
 
 
@@ -115,6 +119,7 @@ def test_regions(stack: StackCheck) -> None:
     for region in machine.stack.regions:
         inside = [_cut(span, region) for span in spans if _overlap(span, region)]
         foreign = [span for span in inside if span.gpi not in (_GPI[region.owner], GPT_Any)]
+        foreign += _above(spans, region)
         open_to_all = [span for span in inside if span.gpi == GPT_Any]
         _judge(stack, machine, "BOOT-012", region, foreign)
         _judge(stack, machine, "BOOT-013", region, open_to_all)
@@ -130,6 +135,14 @@ def _judge(stack: StackCheck, machine: StackMachine, rule: str, region: MemoryRe
         observed={"GPI": "; ".join(map(str, wrong))},
         machine=machine,
     )
+
+
+def _above(spans: Sequence[Span], region: MemoryRegion) -> list[Span]:
+    """The part of a region above the protected size, where only Non-secure accesses pass: right for the host alone."""
+    end, top = spans[-1].end, region.base + region.size
+    if top <= end or region.owner is Owner.NON_SECURE:
+        return []
+    return [Span(max(region.base, end), top, None, "above the protected size")]
 
 
 def _overlap(span: Span, region: MemoryRegion) -> bool:
@@ -180,6 +193,10 @@ def test_normal_world_state(stack: StackCheck) -> None:
     """Security state and exception level while the normal world runs."""
     machine = booted(stack)
     registers = tables.read_registers(machine)
+    deadline = machine.now() + _LEAVING * machine.timeout_scale
+    while registers["cpsr"] >> 2 & 3 == 3 and machine.now() < deadline:
+        time.sleep(0.02)  # the mark of the last stage is printed before EL3 is left
+        registers = tables.read_registers(machine)
     nse, ns, el = registers["SCR_EL3"] >> 62 & 1, registers["SCR_EL3"] & 1, registers["cpsr"] >> 2 & 3
     stack.judge(
         "BOOT-016",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 from harness.check import Check
+from harness.coverage import Cell
 from harness.judge.scene import Item, Scene, Under
 from harness.judge.stimulus import Kind, Stimulus
 from harness.probe.records import RecordFlag, World
@@ -58,8 +60,7 @@ def with_table(check: Check, *, pgs: PGSe = PGSe.PGS_4KB, pps: int = 40, l0gptsz
 
 def fill_level_1(made: GPTBuilder, base: int, range_bits: int, descriptor: int) -> None:
     """One descriptor for all of a range of 1 << ``range_bits`` bytes: what it says contradicts no neighbour in it."""
-    for at in range(base, base + (1 << range_bits), 16 << made.geometry.pgs.value):
-        made.raw_level_1(at, descriptor)
+    made.fill_level_1(base, range_bits, descriptor)
 
 
 def hole(check: Check) -> int:
@@ -87,6 +88,14 @@ def warm(
     page = 1 << 16
     beside = check.session.stimulus(Kind.LOAD, stimulus.pa ^ page, stimulus.pas)
     return [beside, Under(stimulus, gpccr=gpccr, gptbr=gptbr, gpcbw=gpcbw, flags=RecordFlag(0))]
+
+
+def apart(cells: Iterable[Cell], *at: int) -> dict[Cell, list[Cell]]:
+    """Cells by the values that they have at the positions ``at``: one scene for each."""
+    found: dict[Cell, list[Cell]] = {}
+    for cell in cells:
+        found.setdefault(tuple(cell[i] for i in at), []).append(cell)
+    return found
 
 
 def place(check: Check, base: int, size: int, kind: Kind) -> int:

@@ -121,6 +121,20 @@ def test_gpt_external_abort_vector(check: Check) -> None:
     check.run(below("EASE is 1", made, where), [access(check, where, spot, Kind.LOAD, LOW + GB, GB)])
 
 
+@pytest.mark.rule("GPC-045")
+@pytest.mark.parametrize("pes", [1, 2])
+def test_atomic_is_denied_as_a_read(check: Check, pes: int) -> None:
+    """WnR is 0 for an atomic that is denied: its read is denied already.  However many PEs the machine has."""
+    if not check.applies(f"{pes} PEs that run records", check.session.pes >= pes):
+        return
+    made = with_table(check)
+    made.granule(LOW, GPT_NoAccess)
+    items = [
+        check.session.stimulus(kind, LOW, World.SECURE) for kind in (Kind.ATOMIC_ADD, Kind.ATOMIC_SWAP, Kind.ATOMIC_CAS)
+    ]
+    check.run(Scene.of("a denied atomic", made), items)
+
+
 @pytest.mark.rule("GPC-113")
 def test_protected_size_of_46_bits(check: Check) -> None:
     """PPS3 = 1 and PPS = 0 protect 46 bits, not 32: a load from above 4 GB that the tables allow."""

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from harness.check import Check
+from harness.coverage import group
 from harness.judge.scene import Item, Scene
 from harness.judge.stimulus import Kind
 from harness.probe.records import World
@@ -14,7 +15,7 @@ from refmodel.gpt.build import GPTBuilder, block_descriptor, contiguous_descript
 from refmodel.gpt.decode import GPT_Any, GPT_NoAccess, GPT_NonSecureOnly
 from refmodel.gpt.types import PGSe
 from refmodel.sysregs import GPCCR_EL3
-from suites.gpt.scenes import GB, LOW, VALID, builder, place, res0, with_table
+from suites.gpt.scenes import GB, LOW, VALID, apart, builder, place, res0, with_table
 from suites.gpt.worlds import WHERE, Place, access, below, context, spaces
 
 _KINDS = (Kind.LOAD, Kind.STORE, Kind.FETCH, Kind.ATOMIC_ADD)
@@ -91,18 +92,18 @@ def test_disabled_spaces(check: Check, pgs: PGSe) -> None:
     """SPAD, NSPAD and RLPAD, all eight values, with every GPI, in every space, inside and above the protected size."""
     if not check.applies("FEAT_RME_GPC2", check.session.features.gpc2):
         return
-    check.cells(len(_DISABLES) * len(World) * (len(VALID) + 1) * len(_KINDS))
-    for spad, nspad, rlpad in _DISABLES:
+    # None: above the protected size.
+    plan = check.plan(group(disables=_DISABLES, gpi=(*VALID, None), pas=World, kind=_KINDS))
+    for ((spad, nspad, rlpad),), cells in apart(plan, 0).items():
         made = with_table(check, pgs=pgs, pps=32)
         for number, gpi in enumerate(VALID):
             made.granule(LOW + (number << pgs.value), gpi)
         gpccr = made.geometry.gpccr().replace(SPAD=spad, NSPAD=nspad, RLPAD=rlpad)
-        places = [*(LOW + (number << pgs.value) for number in range(len(VALID))), 4 * GB]
         items: list[Item] = []
-        for base, pas, kind in itertools.product(places, World, _KINDS):
+        for _, gpi, pas, kind in cells:
+            base = 4 * GB if gpi is None else LOW + (VALID.index(gpi) << pgs.value)
             items.append(check.session.stimulus(kind, place(check, base, 4096, kind), pas))
-            check.cover(spad, nspad, rlpad, base, pas, kind)
-        check.run(Scene.of(f"SPAD {spad}, NSPAD {nspad}, RLPAD {rlpad}", made, gpccr=gpccr), items)
+        check.run(Scene.of(f"SPAD {spad}, NSPAD {nspad}, RLPAD {rlpad}", made, gpccr=gpccr), items, cells)
 
 
 _OTHERS = [(state, spot) for state, spot in WHERE if spot.reaches_non_secure(state) and spot.has_stage_1]

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from harness.check import Check
+from harness.coverage import group
 from harness.judge.scene import Item, Scene
 from harness.judge.stimulus import Kind
 from harness.probe.records import World
@@ -68,8 +69,8 @@ def test_geometry(check: Check, size: int) -> None:
     if not check.applies("FEAT_RME_GPC3", check.session.features.gpc3):
         return
     limit = min(check.session.features.pamax, 52)
-    check.cells(len(_STRIDES))
-    for stride, bits in _STRIDES.items():
+    for cell in check.plan(group(stride=_STRIDES)):
+        bits = _STRIDES[stride := cell[0]]
         step = _SIZES[size] * GB
         base = step * check.rng.randrange(1, (256 * GB // step) - 1)
         made = builder(check, pps=limit)
@@ -81,8 +82,8 @@ def test_geometry(check: Check, size: int) -> None:
             check.session.stimulus(Kind.LOAD, at, pas) for at in places for pas in check.rng.sample(list(World), 2)
         ]
         gpccr = made.geometry.gpccr().replace(GPCBW=1)
-        check.run(Scene.of(f"windows of {_SIZES[size]} GB", made, gpccr=gpccr, gpcbw=gpcbw), items)
-        check.cover(stride)
+        scene = Scene.of(f"windows of {_SIZES[size]} GB", made, gpccr=gpccr, gpcbw=gpcbw)
+        check.run(scene, items, [cell] * len(items))
 
 
 def _invalid() -> list[tuple[str, GPCBW_EL3]]:
@@ -108,15 +109,14 @@ def test_invalid(check: Check, wrong: str) -> None:
         return
     made = with_table(check)
     chosen = [gpcbw for name, gpcbw in _invalid() if name == wrong]
-    check.cells(2 * len(chosen))
-    for gpcbw, enable in itertools.product(chosen, (1, 0)):
+    for cell in check.plan(group(gpcbw=dict.fromkeys(chosen), enable=(1, 0))):
+        gpcbw, enable = cell
         gpccr = made.geometry.gpccr().replace(GPCBW=enable)
         items: list[Item] = []
         for pas in (World.SECURE, World.REALM):
             stimulus = check.session.stimulus(Kind.LOAD, place(check, LOW, 1 << 16, Kind.LOAD), pas)
             items += warm(check, stimulus, gpccr=gpccr, gpcbw=gpcbw)
-        check.run(Scene.of(f"an invalid GPCBW_EL3, {wrong}, GPCBW {enable}", made), items)
-        check.cover(gpcbw, enable)
+        check.run(Scene.of(f"an invalid GPCBW_EL3, {wrong}, GPCBW {enable}", made), items, [cell] * len(items))
 
 
 @pytest.mark.rule("GPC-113")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
 from harness.check import Check
+from harness.coverage import Cell, group
 from harness.judge.scene import Item, Scene
 from harness.judge.stimulus import Kind
 from harness.probe.records import World
 from refmodel.gpt.build import GPTBuilder, granules_descriptor
 from refmodel.gpt.decode import GPT_Any
 from refmodel.gpt.types import PGSe
-from suites.gpt.scenes import GB, LOW, RESERVED, VALID, place, with_table
+from suites.gpt.scenes import GB, LOW, RESERVED, VALID, apart, place, with_table
 
+_PPS = (32, 36, 40, 42, 44, 48, 52)
 _CONTIGUOUS = {"contiguous-2MB": 21, "contiguous-32MB": 25, "contiguous-512MB": 29}
 
 
@@ -32,18 +32,15 @@ def _place(made: GPTBuilder, descriptor: str, gpi: int) -> tuple[int, int]:
     return LOW, 1 << bits
 
 
-def _accesses(check: Check, base: int, size: int) -> list[Item]:
-    """Every kind of access in every space, each at a random address of the range."""
-    return [
-        check.session.stimulus(
-            kind,
-            place(check, base, size, kind),
-            pas,
-            value0=check.rng.getrandbits(64),
-            value1=check.rng.getrandbits(64),
-        )
-        for pas, kind in itertools.product(World, Kind)
-    ]
+def _access(check: Check, base: int, size: int, pas: World, kind: Kind, where: str, size_log2: int) -> Item:
+    """One access to the range: in its first granule, its last one, or anywhere."""
+    granule = min(size, 1 << 12)
+    start = {"first": base, "inside": base, "last": base + size - granule}[where]
+    pa = place(check, start, size if where == "inside" else granule, kind)
+    values = check.rng.getrandbits(64), check.rng.getrandbits(64)
+    return check.session.stimulus(
+        kind, pa, pas, size_log2=size_log2 if kind in _ANY_SIZE else 3, value0=values[0], value1=values[1]
+    )
 
 
 @pytest.mark.smoke
@@ -59,36 +56,44 @@ def _accesses(check: Check, base: int, size: int) -> list[Item]:
     ],
 )
 def test_matrix(check: Check, descriptor: str, pgs: PGSe) -> None:
-    """All 16 GPI encodings x 4 spaces x every kind of access, for each descriptor and granule size."""
-    check.cells(16 * len(World) * len(Kind))
-    for gpi in range(16):
-        made = with_table(check, pgs=pgs)
+    """All 16 GPI encodings x 4 spaces x every kind of access, for each descriptor and granule size; with them protected
+    sizes, places in the range and sizes of the access.
+    """
+    cells = check.plan(
+        group(gpi=range(16), pas=World, kind=Kind),
+        group(pps=_PPS),
+        group(where=("first", "inside", "last")),
+        group(size_log2=range(4)),
+    )
+    for (gpi, pps), own in apart(cells, 0, 3).items():
+        made = with_table(check, pgs=pgs, pps=pps)
         base, size = _place(made, descriptor, gpi)
-        check.run(Scene.of(f"{descriptor} GPI {gpi:04b}", made), _accesses(check, base, size))
-        for pas, kind in itertools.product(World, Kind):
-            check.cover(gpi, pas, kind)
+        items = [_access(check, base, size, pas, kind, where, log2) for _, pas, kind, _, where, log2 in own]
+        check.run(Scene.of(f"{descriptor} GPI {gpi:04b}, PPS {pps}", made), items, own)
 
 
 @pytest.mark.rule("GPC-027", "GPC-020", "GPC-021")
 @pytest.mark.parametrize("pgs", PGSe, ids=lambda pgs: pgs.name)
 def test_reserved_gpi_beside(check: Check, pgs: PGSe) -> None:
     """One reserved GPI among 16 makes the whole Granules descriptor invalid, wherever it stands."""
-    check.cells(16 * len(RESERVED))
     made = with_table(check, pgs=pgs)
     items: list[Item] = []
+    shown: list[Cell | None] = []
     span = 16 << pgs.value
-    for number, (position, reserved) in enumerate(itertools.product(range(16), RESERVED)):
+    # The granule that is met: that of the reserved GPI itself (0), or one so many places after it.
+    cells = check.plan(group(position=range(16), reserved=RESERVED, met=range(16)), group(pas=World))
+    for number, ((position, reserved), own) in enumerate(apart(cells, 0, 1).items()):
         at = LOW + number * span
         gpis = [GPT_Any] * 16
         gpis[position] = reserved
         made.raw_level_1(at, granules_descriptor(gpis))
-        for other in (position, (position + 1 + check.rng.randrange(15)) % 16):
-            pas = check.rng.choice(list(World))
-            items.append(check.session.stimulus(Kind.LOAD, at + (other << pgs.value), pas))
-        check.cover(position, reserved)
+        for _, _, met, pas in own:
+            granule = (position + met) % 16
+            items.append(check.session.stimulus(Kind.LOAD, at + (granule << pgs.value), pas))
+        shown += own
     # The neighbours of the last descriptor are sound: the fault is the descriptor's own.
     items += [check.session.stimulus(Kind.LOAD, LOW + (160 * span) + (i << pgs.value), World.REALM) for i in range(16)]
-    check.run(Scene.of("one reserved GPI", made), items)
+    check.run(Scene.of("one reserved GPI", made), items, [*shown, *[None] * 16])
 
 
 @pytest.mark.rule("GPC-020")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.check import Check
+from harness.coverage import group
 from harness.judge.operation import Operation
 from harness.judge.operation_judging import choice_name
 from harness.judge.scene import Item, Scene
@@ -207,12 +208,9 @@ def _every_space(check: Check, operation: Operation) -> None:
     made = _with_every_gpi(check)
     made.block(LOW + GB, RESERVED[0])
     places = [LOW + GB, *(LOW + number * _SPAN for number in range(len(VALID)))]
-    check.cells(len(places) * len(World))
-    items: list[Item] = []
-    for pa, pas in itertools.product(places, World):
-        items.append(Stimulus(operation, _by_pa(pa, pas), pa, pas))
-        check.cover(pa, pas)
-    check.run(Scene.of(f"{operation.title} of every GPI", made), items)
+    cells = check.plan(group(pa=places, pas=World))
+    items: list[Item] = [Stimulus(operation, _by_pa(pa, pas), pa, pas) for pa, pas in cells]
+    check.run(Scene.of(f"{operation.title} of every GPI", made), items, cells)
 
 
 @pytest.mark.smoke

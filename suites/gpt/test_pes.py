@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import pytest
 
 from harness.check import Check
-from harness.judge.scene import Invalidate, Item, Scene, SetRegister
+from harness.coverage import group
+from harness.judge.scene import Invalidate, Item, Scene, SetRegister, stimulus_of
 from refmodel.gpt.build import Geometry, GPTBuilder, granules_descriptor
 from refmodel.gpt.decode import GPT_Any, GPT_NoAccess, GPT_Realm, GPT_Secure
 from refmodel.gpt.tlbi import TLBIOp, encode_rpa
@@ -29,9 +29,8 @@ def _changed(check: Check, pgs: PGSe, op: TLBIOp, entry: str) -> None:
     """Each PE writes, each invalidates, both look: before the change, after it, and after the invalidation."""
     if not _two(check):
         return
-    cells = list(itertools.product(_BOTH, _BOTH, PAIRS))
-    check.cells(len(cells))
-    for writer, invalidator, pair in cells:
+    for cell in check.plan(group(writer=_BOTH, invalidator=_BOTH, pair=PAIRS)):
+        writer, invalidator, pair = cell
         made = tables(check, pgs=pgs)
         changed = update(made, entry, pair)
         seen = loads(check, changed.places(1 << pgs.value), pes=_BOTH)
@@ -40,8 +39,7 @@ def _changed(check: Check, pgs: PGSe, op: TLBIOp, entry: str) -> None:
         bits = BITS.get(entry, pgs.value)
         operand = encode_rpa(changed.base, bits) if op.by_range else 0
         items: list[Item] = [*seen, write, *seen, Invalidate(op, operand, invalidator), *seen]
-        check.run(Scene.of(f"a {entry} changed by PE {writer}", made), items)
-        check.cover(writer, invalidator, pair)
+        check.run(Scene.of(f"a {entry} changed by PE {writer}", made), items, whole=cell)
 
 
 @_TWO
@@ -93,8 +91,8 @@ def test_another_granule_size(check: Check, pes: int, op: TLBIOp) -> None:
     """The PEs differ in PGS: a range need not reach the other one; PAALLOS must.  Blocks mean the same to both."""
     if not _two(check):
         return
-    check.cells(2 * len(PAIRS))
-    for invalidator, pair in itertools.product(_BOTH, PAIRS):
+    for cell in check.plan(group(invalidator=_BOTH, pair=PAIRS)):
+        invalidator, pair = cell
         made = tables(check)
         changed = update(made, "block", pair)
         other = SetRegister(made.geometry.gpccr().replace(PGS=0b01), 1)
@@ -106,8 +104,7 @@ def test_another_granule_size(check: Check, pes: int, op: TLBIOp) -> None:
             other, Invalidate(TLBIOp.PAALLOS), *seen, changed.writes[pair[1]], *seen,
             Invalidate(op, operand, invalidator), *seen, last, *seen,
         ]  # fmt: skip
-        check.run(Scene.of(f"granule sizes differ, TLBI {op.name} by PE {invalidator}", made), items)
-        check.cover(invalidator, pair)
+        check.run(Scene.of(f"granule sizes differ, TLBI {op.name} by PE {invalidator}", made), items, whole=cell)
 
 
 def _another_gpt(check: Check, made: GPTBuilder, pgs: PGSe) -> GPTBuilder:
@@ -131,8 +128,7 @@ def test_configured_apart(check: Check, pes: int, pgs: PGSe) -> None:
     if not _two(check):
         return
     gpis = (GPT_NoAccess, GPT_Secure, GPT_Realm, GPT_Any)
-    cells = list(itertools.product(gpis, gpis))
-    check.cells(len(cells))
+    cells = check.plan(group(first=gpis, second=gpis))
     made = tables(check)
     other = _another_gpt(check, made, pgs)
     places = []
@@ -141,11 +137,13 @@ def test_configured_apart(check: Check, pes: int, pgs: PGSe) -> None:
         fill_level_1(made, at, 21, granules_descriptor([first] * 16))
         fill_level_1(other, at, 21, granules_descriptor([second] * 16))
         places += [at, at + (1 << 21) - 4096]
-        check.cover(first, second)
     scene = Scene.of("two tables", made)
     scene = replace(scene, tables=(*scene.tables, *other.writes()))
     seen = loads(check, places, pes=_BOTH)
     apart: list[Item] = [SetRegister(other.gptbr, 1), SetRegister(other.geometry.gpccr(), 1)]
     together: list[Item] = [SetRegister(made.geometry.gpccr(), 1), SetRegister(made.gptbr, 1)]
     clean = Invalidate(TLBIOp.PAALLOS)
-    check.run(scene, [*apart, clean, *seen, *together, clean, *seen])
+    items: list[Item] = [*apart, clean, *seen, *together, clean, *seen]
+    stimuli = map(stimulus_of, items)
+    shown = [None if stimulus is None else cells[(stimulus.pa - LOW >> 21) - 8] for stimulus in stimuli]
+    check.run(scene, items, shown)

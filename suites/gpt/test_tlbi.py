@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from harness.check import Check
+from harness.coverage import group
 from harness.judge.scene import Invalidate, Item, Scene, TableWrite
 from harness.judge.stimulus import Kind
 from harness.probe.records import World
@@ -35,13 +36,13 @@ _RANGES = pytest.mark.parametrize("op", [TLBIOp.RPAOS, TLBIOp.RPALOS], ids=lambd
 @_PGS
 def test_all(check: Check, op: TLBIOp, entry: str, pgs: PGSe) -> None:
     """An entry is changed after accesses through it; after the invalidation only the new one answers."""
-    check.cells(len(PAIRS))
-    for pair in PAIRS:
+    for cell in check.plan(group(pair=PAIRS)):
+        pair = cell[0]
         made = tables(check, pgs=pgs)
         changed = update(made, entry, pair)
         seen = loads(check, changed.places(1 << pgs.value))
-        check.run(Scene.of(f"a changed {entry}", made), [*seen, changed.writes[pair[1]], *seen, Invalidate(op), *seen])
-        check.cover(pair)
+        items: list[Item] = [*seen, changed.writes[pair[1]], *seen, Invalidate(op), *seen]
+        check.run(Scene.of(f"a changed {entry}", made), items, whole=cell)
 
 
 @_RANGES
@@ -51,8 +52,8 @@ def test_all(check: Check, op: TLBIOp, entry: str, pgs: PGSe) -> None:
 def test_range_of_granules(check: Check, op: TLBIOp, pgs: PGSe, bits: int) -> None:
     """Every SIZE: the granules at both ends of the range obey their new GPI, those one beyond may obey the old."""
     granule = 1 << pgs.value
-    check.cells(2 * 4)
-    for old, new in PAIRS[:2]:
+    for cell in check.plan(group(pair=PAIRS[:2])):
+        old, new = cell[0]
         made = tables(check, pgs=pgs)
         base = LOW + (1 << bits) if bits < 30 else (LOW + GB) >> bits << bits
         places = {"middle": LOW + GB} | dict(beside(base, 1 << bits, granule))
@@ -61,7 +62,7 @@ def test_range_of_granules(check: Check, op: TLBIOp, pgs: PGSe, bits: int) -> No
             places = {"middle": LOW + GB, "after": base + (1 << bits)}
         items: list[Item] = []
         writes: list[Item] = []
-        for name, at in places.items():
+        for at in places.values():
             if not quiet(check, at):
                 continue
             if at >> 30 > (LOW >> 30) + 2:
@@ -71,11 +72,11 @@ def test_range_of_granules(check: Check, op: TLBIOp, pgs: PGSe, bits: int) -> No
                 made.raw_level_1(at, granules_descriptor([old] * 16))
                 writes.append(TableWrite(made.address_1(at), granules_descriptor([new] * 16)))
             items += loads(check, [at])
-            check.cover(old, new, name)
         operand = encode_rpa(base, bits)
         if bits < pgs.value:
             operand |= check.rng.randrange(1 << pgs.value - 12)  # bits below the granule do not count
-        check.run(Scene.of(f"a range of 1 << {bits}", made), [*items, *writes, *items, Invalidate(op, operand), *items])
+        history = [*items, *writes, *items, Invalidate(op, operand), *items]
+        check.run(Scene.of(f"a range of 1 << {bits}", made), history, whole=cell)
 
 
 @_RANGES
@@ -85,8 +86,8 @@ def test_range_of_granules(check: Check, op: TLBIOp, pgs: PGSe, bits: int) -> No
 def test_range_of_entries(check: Check, op: TLBIOp, pgs: PGSe, entry: str) -> None:
     """Blocks and Contiguous ranges: gone after an invalidation of all that they cover, by one instruction."""
     size, sizes = BITS[entry], [bits for bits in RANGE_BITS.values() if bits >= pgs.value]
-    check.cells(len(sizes) * len(PAIRS))
-    for bits, pair in itertools.product(sizes, PAIRS):
+    for cell in check.plan(group(bits=sizes, pair=PAIRS)):
+        bits, pair = cell
         made = tables(check, pgs=pgs)
         changed = update(made, entry, pair)
         seen = loads(check, changed.places(1 << pgs.value))
@@ -95,8 +96,7 @@ def test_range_of_entries(check: Check, op: TLBIOp, pgs: PGSe, entry: str) -> No
         if bits == size - 1 or (bits < size and bits == 29):
             # The other half as well, by an instruction of its own: two halves are not the whole.
             items += [Invalidate(op, encode_rpa(base + (1 << bits), bits)), *seen]
-        check.run(Scene.of(f"{entry}, range of 1 << {bits}", made), items)
-        check.cover(bits, pair)
+        check.run(Scene.of(f"{entry}, range of 1 << {bits}", made), items, whole=cell)
 
 
 @_RANGES
@@ -107,17 +107,15 @@ def test_range_of_tables(check: Check, op: TLBIOp, pgs: PGSe) -> None:
 
     The last instruction is RPAOS of the whole range in each case.
     """
-    cells = list(itertools.product((29, 30, 34), PAIRS))
-    check.cells(len(cells))
-    for bits, pair in cells:
+    for cell in check.plan(group(bits=(29, 30, 34), pair=PAIRS)):
+        bits, pair = cell
         made = tables(check, pgs=pgs)
         changed = update(made, "table", pair)
         seen = loads(check, changed.places(1 << pgs.value))
         by_range = Invalidate(op, encode_rpa(changed.base >> bits << bits, bits))
         whole = Invalidate(TLBIOp.RPAOS, encode_rpa(changed.base, 30))
         items: list[Item] = [*seen, changed.writes[pair[1]], *seen, by_range, *seen, whole, *seen]
-        check.run(Scene.of(f"another table, range of 1 << {bits}", made), items)
-        check.cover(bits, pair)
+        check.run(Scene.of(f"another table, range of 1 << {bits}", made), items, whole=cell)
 
 
 @_RANGES
@@ -127,14 +125,13 @@ def test_operands_that_require_nothing(check: Check, op: TLBIOp, pgs: PGSe) -> N
     """Reserved SIZE, and a base that is not aligned to SIZE: no exception, and the old or the new entry answers."""
     reserved = [size << 44 | LOW + GB >> 12 for size in range(10, 16)]
     misaligned = [encode_rpa(LOW + GB, bits) | 1 << pgs.value - 12 for bits in RANGE_BITS.values() if bits > pgs.value]
-    check.cells(len(reserved) + len(misaligned))
-    for operand in (*reserved, *misaligned):
+    for cell in check.plan(group(operand=(*reserved, *misaligned))):
+        operand = cell[0]
         made = tables(check, pgs=pgs)
         changed = update(made, "granule", PAIRS[0])
         seen = loads(check, [changed.base])
         items: list[Item] = [*seen, changed.writes[GPT_NoAccess], Invalidate(op, operand), *seen, Invalidate(), *seen]
-        check.run(Scene.of("an operand that requires nothing", made), items)
-        check.cover(operand)
+        check.run(Scene.of("an operand that requires nothing", made), items, whole=cell)
 
 
 _INVALID_0 = {
@@ -154,9 +151,9 @@ _INVALID_1 = {
 @pytest.mark.rule("GPC-166")
 def test_invalid_entries(check: Check, pgs: PGSe) -> None:
     """An invalid entry that was met and is then replaced answers no more, before any invalidation."""
-    cells = [*itertools.product((0,), _INVALID_0), *itertools.product((1,), _INVALID_1)]
-    check.cells(len(cells) * 2)
-    for (level, name), gpi in itertools.product(cells, (GPT_Any, GPT_NoAccess)):
+    entries = [*itertools.product((0,), _INVALID_0), *itertools.product((1,), _INVALID_1)]
+    for cell in check.plan(group(entry=entries, gpi=(GPT_Any, GPT_NoAccess))):
+        (level, name), gpi = cell
         made = tables(check, pgs=pgs)
         at = LOW + GB
         if level == 0:
@@ -167,8 +164,8 @@ def test_invalid_entries(check: Check, pgs: PGSe) -> None:
             count = (1 << 21) // (16 << pgs.value)
             repaired = TableWrite(made.address_1(at), granules_descriptor([gpi] * 16), count)
         seen = loads(check, [at, at + (1 << 21) - 4096])
-        check.run(Scene.of(f"an invalid {name} at level {level}", made), [*seen, repaired, *seen, Invalidate(), *seen])
-        check.cover(level, name, gpi)
+        items: list[Item] = [*seen, repaired, *seen, Invalidate(), *seen]
+        check.run(Scene.of(f"an invalid {name} at level {level}", made), items, whole=cell)
 
 
 @pytest.mark.smoke
