@@ -10,13 +10,15 @@ from enum import Enum
 
 
 class Rule(Enum):
-    """Rules of the granule protection check and of attestation.
+    """Rules of the granule protection check, of attestation, and of the RMM.
 
     GPC-0xx: base FEAT_RME seen from EL3.  GPC-10x: FEAT_RME_GPC2.  GPC-11x: FEAT_RME_GPC3, granules, GPCP.
     GPC-12x and 13x: where a fault goes and how it is reported there.  GPC-14x: operations other than loads and stores.
     GPC-15x: translation regimes below EL3.  GPC-16x: caching and TLBI by PA.
     ATT-00x: encoding of a token.  ATT-01x: its wrapper.  ATT-02x: signatures.  ATT-03x: claims and profiles.
     ATT-04x: hashes and keys.  ATT-05x: bindings.  ATT-06x: what a realm's token says about that realm.
+    RMI, RSI, PSCI: one rule per command of the RMM specification, numbered by the last byte of its FID in hexadecimal.
+    RMM-0xx: rules of the RMM that no single command has.
     """
 
     # Members are singletons: the identity hash serves, and counting by rule is in every judged probe's way.
@@ -156,3 +158,45 @@ class Rule(Enum):
     ATTESTED_RIM = "ATT-062"
     ATTESTED_REM = "ATT-063"
     ATTESTED_RPV = "ATT-064"
+    RMI_VERSION = "RMI-050"
+    RMI_GRANULE_DELEGATE = "RMI-051"
+    RMI_GRANULE_UNDELEGATE = "RMI-052"
+    RMI_DATA_CREATE = "RMI-053"
+    RMI_DATA_CREATE_UNKNOWN = "RMI-054"
+    RMI_DATA_DESTROY = "RMI-055"
+    RMI_REALM_ACTIVATE = "RMI-057"
+    RMI_REALM_CREATE = "RMI-058"
+    RMI_REALM_DESTROY = "RMI-059"
+    RMI_REC_CREATE = "RMI-05A"
+    RMI_REC_DESTROY = "RMI-05B"
+    RMI_REC_ENTER = "RMI-05C"
+    RMI_RTT_CREATE = "RMI-05D"
+    RMI_RTT_DESTROY = "RMI-05E"
+    RMI_RTT_MAP_UNPROTECTED = "RMI-05F"
+    RMI_RTT_READ_ENTRY = "RMI-061"
+    RMI_RTT_UNMAP_UNPROTECTED = "RMI-062"
+    RMI_PSCI_COMPLETE = "RMI-064"
+    RMI_FEATURES = "RMI-065"
+    RMI_RTT_FOLD = "RMI-066"
+    RMI_REC_AUX_COUNT = "RMI-067"
+    RMI_RTT_INIT_RIPAS = "RMI-068"
+    RMI_RTT_SET_RIPAS = "RMI-069"
+    RSI_VERSION = "RSI-090"
+    RSI_FEATURES = "RSI-091"
+    RSI_MEASUREMENT_READ = "RSI-092"
+    RSI_MEASUREMENT_EXTEND = "RSI-093"
+    RSI_ATTEST_INIT = "RSI-094"
+    RSI_ATTEST_CONTINUE = "RSI-095"
+    RSI_REALM_CONFIG = "RSI-096"
+    RSI_IPA_STATE_SET = "RSI-097"
+    RSI_IPA_STATE_GET = "RSI-098"
+    RSI_HOST_CALL = "RSI-099"
+    PSCI_VERSION = "PSCI-000"
+    PSCI_CPU_SUSPEND = "PSCI-001"
+    PSCI_CPU_OFF = "PSCI-002"
+    PSCI_CPU_ON = "PSCI-003"
+    PSCI_AFFINITY_INFO = "PSCI-004"
+    PSCI_SYSTEM_OFF = "PSCI-008"
+    PSCI_SYSTEM_RESET = "PSCI-009"
+    PSCI_FEATURES = "PSCI-00A"
+    REALM_ACCESS = "RMM-001"

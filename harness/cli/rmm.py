@@ -6,11 +6,15 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 from harness.errors import MisuseError
+from harness.rmmlog.replay import Report, replay
 from refmodel.mutants import RMM_MUTANTS, apply
 from refmodel.rmm.explore.scope import SCOPES, Scope
 from refmodel.rmm.explore.search import Exploration, describe, explore
+from refmodel.rmm.replay.judge import Verdict
 
 GOOD, BAD, INCONCLUSIVE = 0, 1, 2
 
@@ -27,12 +31,59 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     search.add_argument(
         "--mutant", default="", metavar="NAME", help="explore the model with this fault; exit 1 is good"
     )
+    again = actions.add_parser("replay", help="hold a firmware log (TF-RMM, Islet) against the model")
+    again.add_argument("log", type=Path, help="console log, plain or gzip")
+    again.add_argument("--json", action="store_true", help="print JSON")
+    again.add_argument(
+        "--revision", default="", metavar="R", help="the RMI revision to judge by, whatever the log says"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry the command out: 0 nothing violated, 1 a violation, 2 a scope is larger than the limit."""
-    return _explore(args)
+    """Carry the command out: 0 nothing violated, 1 a violation, 2 not all states, or nothing in a log to judge."""
+    return _replay(args) if args.action == "replay" else _explore(args)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    if args.revision not in ("", "1.0"):
+        raise MisuseError(f"--revision must be 1.0, the only one that is modelled, not {args.revision!r}")
+    report = replay(args.log, revision=args.revision)
+    if args.json:
+        print(json.dumps(_replayed(report), indent=2))
+    else:
+        _tell_replay(report)
+    return BAD if report.divergences else INCONCLUSIVE if report.inconclusive else GOOD
+
+
+def _replayed(report: Report) -> dict[str, object]:
+    return {
+        "revision": "1.0",
+        "firmware": report.firmware,
+        "abi": report.abi,
+        "from_boot": report.from_boot,
+        "printed": list(report.printed),
+        "calls": report.calls,
+        **{verdict.value.replace(" ", "_"): report.counts[verdict] for verdict in Verdict},
+        "garbled": report.garbled,
+        "suspect": report.suspect,
+        "violations": [asdict(found) for found in report.divergences],
+    }
+
+
+def _tell_replay(report: Report) -> None:
+    who = f"TF-RMM {report.firmware}" if report.firmware else "an RMM that does not name itself"
+    print(f"{who}, judged by RMM 1.0: {report.calls} calls, {report.garbled} lines that cannot be read")
+    for verdict in Verdict:
+        print(f"  {verdict.value:15} {report.counts[verdict]:>7}")
+    if not report.from_boot:
+        print("  the log does not begin at the RMM's boot: what was before it is not known")
+    for found in report.divergences[:1]:
+        print(f"first divergence, line {found.line}: {found.text.strip()}\n  {found.message}")
+        for text in found.known:
+            print(f"  known: {text}")
+        for text in found.before:
+            print(f"  before: {text}")
 
 
 def _scopes(names: Sequence[str]) -> Sequence[Scope]:

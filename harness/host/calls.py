@@ -38,13 +38,15 @@ _NAMELESS_VENDOR: Final = 0xC600_7F00
 class Call:
     """A fast call: x0 and the arguments after it; ``results``: how many registers from x0 on hold results.
 
-    ``group`` is what the call belongs to: ``arch``, ``psci``, ``rmi``, or ``unknown`` for what nobody implements.
+    ``granted``: x0 has to be 0, or the call did not do what it is made for.  ``group`` is what the call belongs to:
+    ``arch``, ``psci``, ``rmi``, or ``unknown`` for what nobody implements.
     """
 
     name: str
     group: str
     arguments: tuple[int, ...]
     results: int = 1
+    granted: bool = False
 
 
 def calls(granule: int) -> Sequence[Call]:
@@ -57,8 +59,8 @@ def calls(granule: int) -> Sequence[Call]:
         Call(name="PSCI_AFFINITY_INFO", group="psci", arguments=(PSCI_AFFINITY_INFO, 0, 0)),
         Call(name="RMI_VERSION", group="rmi", arguments=(RMI_VERSION, RMI_ABI), results=3),
         Call(name="RMI_FEATURES", group="rmi", arguments=(RMI_FEATURES, 0), results=2),
-        Call(name="RMI_GRANULE_DELEGATE", group="rmi", arguments=(RMI_GRANULE_DELEGATE, granule)),
-        Call(name="RMI_GRANULE_UNDELEGATE", group="rmi", arguments=(RMI_GRANULE_UNDELEGATE, granule)),
+        Call(name="RMI_GRANULE_DELEGATE", group="rmi", arguments=(RMI_GRANULE_DELEGATE, granule), granted=True),
+        Call(name="RMI_GRANULE_UNDELEGATE", group="rmi", arguments=(RMI_GRANULE_UNDELEGATE, granule), granted=True),
         Call(name="RMI_GRANULE_DELEGATE, unaligned", group="rmi", arguments=(RMI_GRANULE_DELEGATE, granule + 1)),
         Call(name="RMI_GRANULE_UNDELEGATE, not delegated", group="rmi", arguments=(RMI_GRANULE_UNDELEGATE, granule)),
         Call(name="RMI_REALM_CREATE, no realm descriptor", group="rmi", arguments=(RMI_REALM_CREATE, granule, granule)),

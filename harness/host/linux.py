@@ -22,6 +22,8 @@ _TIMEOUT: Final = 20.0
 _SLICE: Final = 0.2
 _ANSWER: Final = re.compile(r"attack: ([a-z]+)((?: [a-z]+=\S*)*) end")
 _KILLED: Final = re.compile(r"unhandled exception: .*ESR (0x[0-9a-f]+)")
+_PAUSES = [2.0, 5.5]
+"""Seconds before each further attempt: Linux reports ten signals in five seconds (DEFAULT_RATELIMIT_*)."""
 _shells: WeakKeyDictionary[StackMachine, HostShell] = WeakKeyDictionary()
 
 
@@ -95,21 +97,35 @@ class HostShell:
         return self._attack(f"attack guest-read {pa:x}")
 
     def _attack(self, command: str) -> Attack:
+        """Run the tool; again where the kernel, which limits its reports of signals, kept a syndrome to itself."""
+        for pause in (*_PAUSES, None):
+            words = self._words(command)
+            number = {key: int(words.get(key, "0"), 16) for key in ("value", "signal", "esr", "pid")}
+            esr: int | None = number["esr"]
+            if words["outcome"] == "killed":
+                esr = self._esr_of(number["pid"])
+            if esr is not None:
+                return Attack(
+                    outcome=words["outcome"], value=number["value"], signal=number["signal"], esr=esr, words=words
+                )
+            if pause is not None:
+                time.sleep(pause)
+        raise TargetProtocolError(
+            f"{command!r}: the kernel killed the process and its log gives no syndrome", self.machine.evidence("shell")
+        )
+
+    def _words(self, command: str) -> dict[str, str]:
         lines = self.run(command)
         found = _ANSWER.search("\n".join(lines))
         words = dict(word.split("=", 1) for word in found[2].split()) if found else {}
         if "outcome" not in words:
             raise TargetProtocolError(f"{command!r} was answered with {lines[-3:]}", self.machine.evidence("shell"))
-        number = {key: int(words.get(key, "0"), 16) for key in ("value", "signal", "esr", "pid")}
-        esr = number["esr"] or (self._esr_of(number["pid"]) if words["outcome"] == "killed" else 0)
-        return Attack(
-            outcome=words["outcome"], value=number["value"], signal=number["signal"], esr=esr, words=words
-        )  # fmt: skip
+        return words
 
-    def _esr_of(self, pid: int) -> int:
-        """The syndrome that the kernel's log gives for a process that it killed."""
+    def _esr_of(self, pid: int) -> int | None:
+        """The syndrome that the kernel's log gives for a process that it killed; None where it gives none."""
         found = _KILLED.search("\n".join(self.run(f"dmesg | grep 'attack.{pid}.: unhandled'")))
-        return int(found[1], 16) if found else 0
+        return int(found[1], 16) if found else None
 
 
 def shell(machine: StackMachine) -> HostShell:

@@ -73,6 +73,7 @@ def _lost(name: str) -> Change:
 HYGIENE_MUTANTS: Final = (
     _call("smc-changes-x4", "HYG-001", _x(4)),
     _call("smc-changes-x17", "HYG-001", _x(17)),
+    StackMutant("rmm-registers-leak", "hygiene", ("HYG-001",), (), "firmware", firmware="tfa-rmm-registers-leak"),
     _call("smc-changes-x18", "HYG-002", _x(18)),
     _call("smc-changes-x30", "HYG-002", _x(30)),
     _call("smc-changes-q31", "HYG-003", _q(31)),

@@ -19,6 +19,7 @@ from harness.errors import MisuseError, TargetEvidence, TargetLostError
 from harness.probe.batch import Batch, EncodedBatch, decode_results
 from harness.probe.records import Result
 from harness.targets.model_machine import LAYOUT, VARIANTS
+from harness.targets.model_rmm import parameters
 from harness.targets.model_server import ANSWER, INDEX, REQUEST
 from harness.targets.target import TargetInfo, TargetOptions, log_directory
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from harness.attestation.realm_client import RealmClient
 
 _FEATURES: Mapping[str, int | bool] = {"rme": 3, "sel2": True, "lse": True, "pamax": 52}
+
+IMPLEMENTATION = parameters(LAYOUT.test[0])
+"""What the simulated RMM reports of itself."""
 
 _LAST_BREATH = 5.0  # seconds from a closed pipe to the end of the child
 
@@ -85,7 +89,14 @@ class ModelTarget:
             self_test=True,
             layout=LAYOUT,
             id_registers=registers,
-            features={**_FEATURES, **_countable(VARIANTS[self._options.variant]), "l0gptsz": self._options.l0gptsz},
+            features={
+                **_FEATURES,
+                **_countable(VARIANTS[self._options.variant]),
+                "l0gptsz": self._options.l0gptsz,
+                "rmm": True,
+                "rmm_features": IMPLEMENTATION.feature_register_0,
+                "rmm_rec_aux_count": IMPLEMENTATION.rec_aux_count,
+            },
             command=tuple(command),
             pes=self._options.pes,
         )
@@ -127,6 +138,10 @@ class ModelTarget:
         """Run a batch."""
         encoded = batch.encode()
         return decode_results(self.run_encoded(encoded), encoded.count)
+
+    def read_batch(self) -> bytes:
+        """The image of the last batch as it is after the run: where records put what they read."""
+        return self._ask(b"P", 0, 0)
 
     def attesting_realm(self) -> RealmClient:
         """The model's realm."""

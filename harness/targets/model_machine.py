@@ -32,6 +32,7 @@ from harness.probe.records import (
 )
 from harness.targets import model_lower, model_operations
 from harness.targets.model_lower import encoding
+from harness.targets.model_rmm_records import RmmRecords
 from harness.targets.model_tlb import PE, GPTEntries, KeepingGPT
 from harness.targets.target import Layout, Window
 from refmodel.access import Access, PEState, access_at
@@ -103,6 +104,7 @@ class Machine:
         self.pe = PEState(EL3Regime(TTBR0_EL3(_STAGE_1), tcr, self.features), self.memory)
         self.pes = [self._new_pe(dict(registers)) for _ in range(pes)]
         self.own = self.pes[0]
+        self.rmm = RmmRecords(self.memory, LAYOUT.test[0], _result)
 
     def _new_pe(self, registers: dict[int, int]) -> PE:
         entries = GPTEntries()
@@ -181,12 +183,15 @@ class Machine:
             self.invalidate()
             self._set_list(image, header.context_offset, header.context_count)
             self.invalidate()
+        self.rmm.begin(image)
         results = []
         for record in records_of(image):
             at(record.id)
             # One after the other, whatever their PEs: an order that the groups permit.
             self.own = taking_part[record.pe] if record.pe < len(taking_part) else taking_part[0]
             results.append(self._record(image, header, record))
+        for index, late in self.rmm.end().items():
+            results[index] = late
         for self.own, registers in zip(taking_part, saved, strict=True):
             self._put_back(registers)
         self.own = self.pes[0]
@@ -215,12 +220,16 @@ class Machine:
         there = record.pe < len(self.pes) and self.own is self.pes[record.pe]
         if not there or record.requester > Requester.PE_FETCH or not (at_el3 or model_lower.can_issue(record)):
             return _result(record, Status.UNSUPPORTED)
+        if (smc := self.rmm.smc(record)) is not None:
+            return smc
         operation = model_operations.operation_of(record)
         if operation is not None:
             return self._do(record, operation)
         if not at_el3:
             kind = _KIND_OF_OP.get(Op(record.op))
-            return _result(record, Status.UNSUPPORTED) if kind is None else self._access(record, kind)
+            if kind is None:
+                return _result(record, Status.UNSUPPORTED)
+            return self.rmm.access(record, kind) or self._access(record, kind)
         match record.op:
             case Op.NOP:
                 return _result(record)

@@ -33,7 +33,9 @@ INDEX = struct.Struct("<q")
 
 
 def serve(requests: BinaryIO, answers: BinaryIO, *, machine: Machine, progress: mmap.mmap) -> None:
-    """Answer requests until the stream ends: I info, R read, W write, B batch, T the realm (``model_realm.py``)."""
+    """Answer requests until the stream ends: I info, R read, W write, B batch, P that batch afterwards, T the realm of
+    ``model_realm.py``.
+    """
     realm: ModelRealm | None = None
     while head := exactly(requests, REQUEST.size):
         command, first, second = REQUEST.unpack(head)
@@ -55,6 +57,8 @@ def serve(requests: BinaryIO, answers: BinaryIO, *, machine: Machine, progress: 
             case b"B":
                 answer = machine.run(exactly(requests, second), lambda index: INDEX.pack_into(progress, 0, index))
                 INDEX.pack_into(progress, 0, -1)
+            case b"P":
+                answer = bytes(machine.rmm.image)
             case _:
                 raise SystemExit(f"unknown request {command!r}")
         answers.write(ANSWER.pack(len(answer)) + answer)

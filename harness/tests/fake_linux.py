@@ -13,11 +13,16 @@ READ = "attack: read pa=0x40100000 outcome=killed value=0x0 signal=0x9 code=0x0 
 LOG = "[    4.5] attack[103]: unhandled exception: DABT (lower EL), ESR 0x0000000092000028, unknown 40 in attack[904]"
 
 
+asked: list[str] = []
+
+
 def answer(command: str, behaviour: str) -> str:
     if command.startswith("attack read"):
         return "attack: usage end" if behaviour == "confused" else READ
     if command.startswith("dmesg | grep 'attack.103.: unhandled'"):
-        return "" if behaviour == "silent-log" else LOG
+        asked.append(command)
+        quiet = behaviour == "silent-log" or (behaviour == "limited" and len(asked) < 3)
+        return "" if quiet else LOG
     return f"ran {command}"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from harness.boot import Prepared, StackMachine
 from harness.errors import TargetLostError, TargetProtocolError
+from harness.host import linux
 from harness.host.linux import HostShell, shell
 from harness.tests.boot_samples import sample
 
@@ -67,8 +68,13 @@ def test_syndrome_of_a_killed_process_comes_from_the_kernels_log(make_shell: Mak
     assert seen.made
 
 
-def test_killed_process_without_a_word_of_the_kernel_has_no_syndrome(make_shell: MakeShell) -> None:
-    assert make_shell("silent-log").read(0x4010_0000).esr == 0
+def test_access_is_made_again_where_the_kernel_kept_the_syndrome_to_itself(
+    make_shell: MakeShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linux, "_PAUSES", [0.0, 0.0])
+    assert make_shell("limited").read(0x4010_0000).esr == 0x9200_0028
+    with pytest.raises(TargetProtocolError, match="killed the process and its log gives no syndrome"):
+        make_shell("silent-log").read(0x4010_0000)
 
 
 def test_tool_that_answers_something_else_is_an_error(make_shell: MakeShell) -> None:

@@ -14,6 +14,7 @@ from refmodel.mutants.attestation import ATTESTATION_MUTANTS
 from refmodel.mutants.caching import CACHING_MUTANTS
 from refmodel.mutants.gpt import GPT_MUTANTS
 from refmodel.mutants.mutant import Mutant, Patch
+from refmodel.mutants.rmi import RMI_MUTANTS
 from refmodel.mutants.rmm import RMM_MUTANTS
 from refmodel.mutants.worlds import WITHOUT_SUITE, WORLDS_MUTANTS
 
@@ -22,6 +23,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *CACHING_MUTANTS,
     *(m for m in WORLDS_MUTANTS if m.name not in WITHOUT_SUITE),
     *ATTESTATION_MUTANTS,
+    *RMI_MUTANTS,
 )
 PENDING: tuple[Mutant, ...] = tuple(m for m in WORLDS_MUTANTS if m.name in WITHOUT_SUITE)
 

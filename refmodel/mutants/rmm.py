@@ -20,14 +20,16 @@ _STEP, _RTT = "refmodel.rmm.step", "refmodel.rmm.rmi_rtt"
 _RIPAS = "refmodel.rmm.rmi_ripas"
 
 
-def changed(name: str, change: Callable[[Command], Command]) -> Patch:
-    """A command, by the name without RMI_, put in the table in another form."""
+def changed(
+    name: str, change: Callable[[Command], Command], *, table: str = "RMI_COMMANDS", prefix: str = "RMI_"
+) -> Patch:
+    """A command, by its name without the prefix, put in its table in another form."""
 
     def make(original: Original) -> Any:
-        (fid,) = (fid for fid, command in original.items() if command.name == f"RMI_{name}")
+        (fid,) = (fid for fid, command in original.items() if command.name == prefix + name)
         return {**original, fid: change(original[fid])}
 
-    return Patch(_STEP, "RMI_COMMANDS", make)
+    return Patch(_STEP, table, make)
 
 
 def without(*labels: str) -> Callable[[Command], Command]:

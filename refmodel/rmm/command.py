@@ -98,10 +98,9 @@ class Command:
             bit <<= 1
         if not must and not may:
             return tuple(self._succeed(context))
-        made = self._fail(context, must, may)
-        if not must:
-            made.extend(self._succeed(context))
-        return tuple(made)
+        failures = self._fail(context, must, may)
+        # What the text calls for comes before what it leaves open.
+        return tuple(failures) if must else (*self._succeed(context), *failures)
 
     def successes(self, context: Context) -> Iterable[Outcome]:
         """The permitted outcomes that are no failure: the same as in ``permitted``, found without the others."""
@@ -112,6 +111,10 @@ class Command:
             except IllFormed:
                 continue
         return self._succeed(context)
+
+    def preceded(self, number: int, must: Iterable[int]) -> bool:
+        """Whether one of the conditions ``must``, which hold, precedes condition ``number``."""
+        return any(self._before[number] >> other & 1 for other in must)
 
     def true_conditions(self, context: Context) -> frozenset[str]:
         """Labels of the pre-conditions that hold, whatever their order."""

@@ -21,6 +21,10 @@ class IllFormed(Exception):
     """A condition expression that has no value in this state."""
 
 
+class NotKnown(Exception):
+    """A value that exists and that nobody has told: a replayed log does not show everything."""
+
+
 _OFFSET = RMM_GRANULE_SIZE - 1
 _SIGNED = {"level"}
 

@@ -34,7 +34,11 @@ def _probe(stack: StackCheck, name: str) -> HostProbe | None:
 def _observations(stack: StackCheck, probe: HostProbe, group: str) -> list[tuple[Call, Observation]]:
     chosen = [call for call in calls(GRANULE) if call.group == group]
     rounds = max(1, round(ROUNDS * stack.scale))
-    return [(call, observe(probe, call, stack.rng)) for _ in range(rounds) for call in chosen]
+    seen = [(call, observe(probe, call, stack.rng)) for _ in range(rounds) for call in chosen]
+    for call, observation in seen:
+        if call.granted and observation.x0 != 0:
+            pytest.fail(f"{call.name} is refused with {observation.x0:#x}: no evidence of a world that did something")
+    return seen
 
 
 def _judge(stack: StackCheck, rule: str, call: Call, changed: Mapping[str, tuple[int, int]], expected: str) -> None:

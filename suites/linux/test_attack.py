@@ -13,9 +13,11 @@ from typing import Final
 import pytest
 
 from harness.boot.check import StackCheck
+from harness.boot.machine import StackMachine
 from harness.boot.physical import NotReadableError, PhysicalMemory
 from harness.host.linux import Attack, HostShell, shell
 from harness.host.outside import Outside, outside
+from images.stack import Owner
 
 STACKS: Final = ("tfa-linux", "tfa-rmm-linux")
 CONTROL: Final = 0xBF00_2000
@@ -27,16 +29,20 @@ DELEGATED: Final = (0xBF00_0000, 0xBF00_1000)
 KERNEL_ERRORS: Final = ("Internal error", "BUG:", "Kernel panic", "Unable to handle kernel", "Call trace:", "WARNING:")
 """What the kernel's log says when the kernel itself has met an error."""
 
-FORBIDDEN: Final = {
-    "Root: EL3's RAM": (0x0E00_1000, 0x0E0F_FFF8),
-    "Root: granule protection tables": (0x0EEF_C000, 0x0EFF_FFF8),
-    "Secure: trusted RAM": (0x0E10_0000, 0x0EEF_BFF8),
-    "Realm: the RMM's memory": (0x4010_0000, 0x418F_FFF8),
-    "Realm: delegated granules": (DELEGATED[0], DELEGATED[1] + 0xFF8),
-    "Secure: UART": (0x0904_0000, 0x0904_0000),
-    "Secure: flash": (0x0000_0000, 0x0000_0000),
-}
-"""What a hypervisor must not reach, first and last address of an access of 8 bytes."""
+UART: Final = 0x0904_0000
+"""The Secure UART of the machine."""
+
+
+def forbidden(machine: StackMachine) -> dict[str, tuple[int, int]]:
+    """What a hypervisor must not reach, first and last address of an access: the manifest's regions, and more."""
+    found = {
+        f"{region.owner.value}: {region.name}": (region.base, region.base + region.size - 8)
+        for region in machine.stack.regions
+        if region.owner is not Owner.NON_SECURE
+    }
+    found["realm: delegated granules"] = (DELEGATED[0], DELEGATED[1] + 0xFF8)
+    found["secure: UART"] = (UART, UART)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +71,9 @@ def _scene(stack: StackCheck, name: str) -> _Scene | None:
     return _Scene(host=host, outside=seen)
 
 
-def _addresses(stack: StackCheck) -> Iterator[tuple[str, int]]:
+def _addresses(stack: StackCheck, machine: StackMachine) -> Iterator[tuple[str, int]]:
     """First, last and random addresses of what is forbidden."""
-    for what, (first, last) in FORBIDDEN.items():
+    for what, (first, last) in forbidden(machine).items():
         count = max(1, round(2 * stack.scale)) if last > first else 0
         chosen = [first, last, *(stack.rng.randrange(first, last + 1, 8) for _ in range(count))]
         yield from ((what, pa) for pa in dict.fromkeys(chosen))
@@ -95,7 +101,7 @@ def test_reads(stack: StackCheck, name: str) -> None:
     """Loads from user space fault as the tables say and bring nothing."""
     if (scene := _scene(stack, name)) is None:
         return
-    for what, pa in _addresses(stack):
+    for what, pa in _addresses(stack, scene.host.machine):
         seen = scene.host.read(pa)
         expected = scene.outside.permitted("load", pa)
         wrong = expected.differs(seen.outcome, seen.esr) or ("data came back" if seen.value else "")
@@ -109,7 +115,7 @@ def test_writes(stack: StackCheck, name: str) -> None:
     if (scene := _scene(stack, name)) is None:
         return
     memory = PhysicalMemory(scene.host.machine)
-    for what, pa in _addresses(stack):
+    for what, pa in _addresses(stack, scene.host.machine):
         value = stack.rng.getrandbits(64).to_bytes(8, "little")
         seen = scene.host.write(pa, int.from_bytes(value, "little"))
         expected = scene.outside.permitted("store", pa)
@@ -124,7 +130,7 @@ def test_guest_with_foreign_memory(stack: StackCheck, name: str) -> None:
     """A guest whose stage 2 maps another world's memory meets the same fault, and its load brings nothing."""
     if (scene := _scene(stack, name)) is None:
         return
-    for what, (first, _) in FORBIDDEN.items():
+    for what, (first, _) in forbidden(scene.host.machine).items():
         seen = scene.host.guest_read(first)
         expected = scene.outside.permitted_to_guest(first)
         wrong = expected.differs(seen.outcome, seen.esr) or ("data came back" if seen.value else "")
@@ -137,7 +143,8 @@ def test_machine_survives(stack: StackCheck, name: str) -> None:
     """After all that the kernel has reported no error of its own, and a guest still starts."""
     if (scene := _scene(stack, name)) is None:
         return
-    for first, _ in FORBIDDEN.values():
+    places = forbidden(scene.host.machine).values()
+    for first, _ in places:
         scene.host.read(first)
         scene.host.write(first, 0)
     bad = [line for line in scene.host.log() if any(word in line for word in KERNEL_ERRORS)]
@@ -146,7 +153,7 @@ def test_machine_survives(stack: StackCheck, name: str) -> None:
         "LNX-013",
         not bad and guest.outcome == "done",
         case="the machine after attacks",
-        stimulus={"attacks": str(2 * len(FORBIDDEN))},
+        stimulus={"attacks": str(2 * len(places))},
         expected={"kernel's errors": "none", "guest": "done"},
         observed={"kernel's errors": "; ".join(bad[:3]) or "none", "guest": guest.outcome},
         signature=f"after attacks: {bad[0] if bad else 'a guest ' + guest.outcome}",

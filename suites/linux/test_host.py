@@ -9,11 +9,9 @@ import pytest
 
 from harness.boot.check import StackCheck
 from harness.host.linux import HostShell, shell
+from images.stack import Owner
 
 STACKS: Final = ("tfa-linux", "tfa-rmm-linux")
-RMM_MEMORY: Final = (0x4010_0000, 0x418F_FFFF)
-"""The memory that TF-A gives to the RMM on this machine, first and last byte."""
-
 GUEST_SAYS: Final = "guest-of-an-rme-host"
 
 
@@ -58,7 +56,8 @@ def test_rmm_memory_is_reserved(stack: StackCheck, name: str) -> None:
         return
     ranges = re.findall(r"([0-9a-f]+)-([0-9a-f]+) : System RAM", "\n".join(host.run("cat /proc/iomem")))
     ram = [(int(first, 16), int(last, 16)) for first, last in ranges]
-    low, high = RMM_MEMORY
+    (region,) = (item for item in host.machine.stack.regions if item.owner is Owner.REALM)
+    low, high = region.base, region.base + region.size - 1
     inside = [f"{first:#x}..{last:#x}" for first, last in ram if first <= high and low <= last]
     stack.judge(
         "LNX-002",

@@ -1,0 +1,1 @@
+"""Firmware logs of RMM calls: read, and replayed on the model."""
