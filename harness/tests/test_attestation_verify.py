@@ -22,12 +22,14 @@ from harness.attestation.cbor import Limits
 from harness.attestation.mint import Statement, mint_parts
 from harness.attestation.mutations.mutation import put_claim
 from harness.attestation.show import tree
+from harness.attestation.vectors import SAMPLE_CPAK
 from harness.attestation.verify import Signature, Status, verify_token
 from harness.cli import main
 from harness.errors import BadInputError
 from harness.tests.attestation_samples import RECORDED, combination, parts_of
 from refmodel.attestation import claims as c
 from refmodel.attestation.findings import Findings
+from refmodel.attestation.profiles import COMBINATIONS
 from refmodel.attestation.token import Decoded, Judged, judge
 from refmodel.rules import Rule
 
@@ -42,6 +44,12 @@ def test_the_recorded_token_holds_and_is_unverified_without_the_platform_key() -
     assert made.findings.errors == []
     assert made.judged.combination is combination("RMM 1.0")
     assert made.findings.held[Rule.RAK_BINDING] == 1
+
+
+def test_the_recorded_token_is_valid_with_the_key_of_the_sample_platform() -> None:
+    made = verify_token(TOKEN, platform_key=keys.point_key(SAMPLE_CPAK), challenge=bytes(range(64)))
+    assert made.findings.errors == []
+    assert made.status is Status.VALID
 
 
 def test_the_wrong_platform_key_is_found() -> None:
@@ -92,7 +100,7 @@ def test_all_errors_are_listed_each_with_its_byte() -> None:
     assert "is the integer 28672" in errors[Rule.CLAIM_VALUE].message
 
 
-@pytest.mark.parametrize("name", ["TF-RMM 0.9", "TF-RMM before the realm profile, on a 1.0 platform token"])
+@pytest.mark.parametrize("name", [made.name for made in COMBINATIONS if made.note])
 def test_known_firmware_is_accepted_by_name(name: str) -> None:
     parts = parts_of(combination(name))
     made = verify_token(parts.build(), platform_key=parts.platform.key.public_key())
@@ -101,10 +109,19 @@ def test_known_firmware_is_accepted_by_name(name: str) -> None:
 
 
 def test_the_hybrid_of_one_firmware_is_no_general_licence() -> None:
-    """The MEC policy claim is TF-RMM 0.9's under tag 907 only."""
-    parts = parts_of(combination("RMM 1.0"))
-    parts = replace(parts, realm=replace(parts.realm, claims=parts.realm.claims.put(c.MEC_POLICY, 0)))
-    assert verify_token(parts.build()).findings.broken() == {Rule.CLAIM_OF_PROFILE}
+    """The MEC policy claim of a 1.0 profile is TF-RMM's: as a text under tag 399, and never without a realm profile."""
+
+    def broken(name: str, value: int | str | None) -> frozenset[Rule]:
+        parts = parts_of(combination(name))
+        claims = parts.realm.claims.without(c.MEC_POLICY)
+        claims = claims if value is None else claims.put(c.MEC_POLICY, value)
+        return verify_token(replace(parts, realm=replace(parts.realm, claims=claims)).build()).findings.broken()
+
+    assert broken("RMM 1.0", "shared") == broken("TF-RMM 0.9", "private") == broken("TF-RMM 0.9", 1) == frozenset()
+    assert broken("RMM 1.0", 0) == {Rule.CLAIM_TYPE}
+    assert broken("RMM 1.0 without realm profile", "shared") == {Rule.CLAIM_OF_PROFILE}
+    assert broken("TF-RMM 0.9", None) == {Rule.PROFILE_COMBINATION}
+    assert broken("TF-RMM after 0.9, on a 1.0 platform token", "shared") == {Rule.CLAIM_TYPE}
 
 
 def hesrak(challenge: bytes) -> TokenParts:

@@ -64,10 +64,10 @@ def test_profiles_name_only_claims_that_are_defined() -> None:
 def test_combinations_are_told_apart() -> None:
     """A token fits one combination at most, by tag, profiles and the form of its key."""
     for tag, platform, realm in itertools.product((399, 907), PLATFORM_PROFILES, REALM_PROFILES):
-        for form in KeyForm:
+        for form, labels in itertools.product(KeyForm, (frozenset[int](), frozenset({c.MEC_POLICY}))):
             fitting = [
                 made
-                for made in candidates(tag, platform, realm)
+                for made in candidates(tag, platform, realm, labels)
                 if form in made.keys & REALM_PROFILES[made.realm_rules].keys
             ]
             assert len(fitting) <= 1, (tag, platform, realm, form)
