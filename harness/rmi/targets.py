@@ -55,12 +55,13 @@ class OnStack:
 
     def __init__(self, stack: StackCheck, name: str) -> None:
         self._stack, self._name = stack, name
-        self._machine = stack.boot(name, "probe", fresh=True)
+        self._machine = stack.boot(name, "probe")
+        self._size = 0
 
     def power_cycle(self) -> None:
         """Start afresh."""
         self._stack.pool.discard(self._machine)
-        self._machine = self._stack.boot(self._name, "probe", fresh=True)
+        self._machine = self._stack.boot(self._name, "probe")
 
     def holds(self, addr: int, size: int) -> bool:
         """Whether the harness may write there."""
@@ -76,9 +77,9 @@ class OnStack:
 
     def run(self, batch: Batch) -> Sequence[Result]:
         """Run records at EL2 of the Normal world."""
+        self._size = len(batch.encode().image)
         return attach(self._machine).run(batch.records, batch.pool)
 
     def read_batch(self) -> bytes:
         """The batch that the last run left."""
-        banner = attach(self._machine).banner
-        return self._machine.ram.read(banner.batch - RAM_BASE, banner.batch_size)
+        return self._machine.ram.read(attach(self._machine).banner.batch - RAM_BASE, self._size)
