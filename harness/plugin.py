@@ -219,6 +219,8 @@ def check(request: pytest.FixtureRequest) -> Check:
 def stack(request: pytest.FixtureRequest) -> StackCheck:
     """A check of the current test that boots stacks: machines, verdicts, random numbers."""
     item, run = request.node, request.config.stash[_RUN]
+    if "check" not in request.fixturenames:
+        run.pause_targets()
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     made = StackCheck(
         test=item.nodeid,
