@@ -79,6 +79,11 @@ def _announced(**changes: Callable[[int], int]) -> Callable[[Any], Any]:
     return make
 
 
+def _another_version(version_in: Any) -> Any:
+    """The log names an interface version that nobody has, whatever RMM it names."""
+    return lambda log: replace(version_in(log), rmi="7.3")
+
+
 BOOT_MUTANTS: tuple[StackMutant, ...] = (
     _built("rmm-init-fails", "BOOT-001", "BOOT-002"),
     _built("no-realm-region", "BOOT-013"),
@@ -94,4 +99,8 @@ BOOT_MUTANTS: tuple[StackMutant, ...] = (
                _descriptor(0x0900_0000, 0x0123_4567_89AB_CDEF)),
     _falsified("normal-world-in-realm-state", "BOOT-016", "read_registers", _registers(SCR_EL3=lambda v: v | 1 << 62)),
     _falsified("normal-world-at-el1", "BOOT-016", "read_registers", _registers(cpsr=lambda v: v & ~0xF | 0x5)),
+    StackMutant("log-names-another-rmm", "boot", ("BOOT-017",), (
+        Patch("harness.boot.rmm", "version_in", _another_version),
+        Patch("harness.host.version", "STACK", lambda original: "tfa-host"),
+    ), "observation"),
 )  # fmt: skip
