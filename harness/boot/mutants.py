@@ -18,9 +18,18 @@ _TABLES = "harness.boot.tables"
 
 @dataclass(frozen=True)
 class StackMutant(Mutant):
-    """A mutant of a stack; ``firmware`` is the image of the catalogue that takes TF-A's place, if any."""
+    """A mutant of a stack; ``firmware`` is the image of the catalogue that takes TF-A's place, if any.
+
+    ``marks``: it leaves something behind on the machine, which no other may then use.
+    """
 
     firmware: str = ""
+    marks: bool = False
+
+    @property
+    def shares(self) -> bool:
+        """Whether it only falsifies what is seen of the stack, so that others can be hunted on the same machine."""
+        return not (self.firmware or self.marks)
 
 
 def _built(name: str, *rules: str) -> StackMutant:
