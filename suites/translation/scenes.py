@@ -9,6 +9,7 @@ from typing import TypeVar
 import pytest
 
 from harness.check import Check
+from harness.coverage import Depth
 from harness.errors import MisuseError
 from harness.judge.scene import Scene
 from harness.judge.stimulus import Kind, Stimulus
@@ -44,6 +45,9 @@ DATA = LOW + (512 << 20)
 
 PLACES = tuple((state, spot, name) for (state, spot), name in zip(WHERE, NAMES, strict=True) if spot.has_stage_1)
 """Every state and level that translates by a stage 1 of its own."""
+
+_FEWEST = 200
+"""Cells of a scene at the smallest scale: so many that each rule about permissions decides one."""
 
 UPPER = 0xFFFF << 48
 """What an address of the upper range has above its 48 bits."""
@@ -158,13 +162,13 @@ def space(state: World, spot: Place, bits: int) -> World:
 
 
 def portions(check: Check, cells: Sequence[T], number: int) -> list[list[T]]:
-    """``cells`` dealt out at random over ``number`` scenes; at the exhaustive scale every scene has them all.
+    """``cells`` dealt out at random over ``number`` scenes; in an exhaustive run every scene has them all.
 
     At a smaller scale a part of them, the same number for each scene.
     """
-    if check.scale > 1:
+    if check.depth is Depth.FULL:
         return [list(cells)] * number
     dealt = list(cells)
     check.rng.shuffle(dealt)
-    each = max(1, round(len(dealt) * min(check.scale, 1.0) / number))
+    each = max(_FEWEST, round(len(dealt) * min(check.scale, 1.0) / number))
     return [dealt[index::number][:each] if check.scale < 1 else dealt[index::number] for index in range(number)]

@@ -65,8 +65,6 @@ def test_types(check: Check, state: World, spot: Place) -> None:
             for access_kind in Kind:
                 depth = max(level + (kind == TABLE and level < FINAL_LEVEL), 1)
                 items.append(access(check, access_kind, va, depth, DATA, state))
-                check.cover(level, kind, access_kind)
-        check.cells(16 * len(Kind))
         check.run(scene(f"descriptor types, turn {turn}", gpt, made, state, spot), items)
 
 
@@ -76,7 +74,6 @@ def test_start_levels(check: Check, state: World, spot: Place) -> None:
     """Every TxSZ from 16 on: the first and the last address of the range, and the first beyond it."""
     gpt = with_table(check)
     sizes = start_levels(spot)
-    check.cells(len(sizes))
     for txsz in sizes:
         upper = two_ranges(spot)
         pair = (16, txsz) if upper else (txsz, 16)
@@ -96,7 +93,6 @@ def test_start_levels(check: Check, state: World, spot: Place) -> None:
         ]
         hole = (first + last) // 2 & ~0xFFF
         items.append(access(check, Kind.LOAD, hole, 3, DATA, state))
-        check.cover(txsz)
         check.run(scene(f"TxSZ {txsz}", gpt, made, state, spot, controls=Controls(txsz=pair)), items)
 
 
@@ -108,7 +104,6 @@ _BITS_OF_PS = {0: 32, 1: 36, 2: 40, 3: 42, 4: 44}
 def test_output_size(check: Check, state: World, spot: Place) -> None:
     """Leaves and tables with one address bit too many, for every output size; and the last that is inside."""
     gpt = with_table(check)
-    check.cells(sum(48 - bits for bits in _BITS_OF_PS.values()))
     for ps, size in _BITS_OF_PS.items():
         made = builder(check)
         items: list[Item] = []
@@ -124,7 +119,6 @@ def test_output_size(check: Check, state: World, spot: Place) -> None:
                 va = _AREA * 2 + (number << 39) + (level << 30) if level else _AREA * (32 + number)
                 made.put(va, level, DATA | 1 << bit | TABLE)
                 items += [access(check, kind, va, 3, DATA, state) for kind in DATA_KINDS]
-            check.cover(ps, bit)
         inside = _AREA + (63 << 30)
         made.put(inside, 1, leaf(1, DATA, mapped(EL0)))
         items += [access(check, kind, inside, 1, DATA, state) for kind in DATA_KINDS]
@@ -139,14 +133,12 @@ def test_output_size(check: Check, state: World, spot: Place) -> None:
 def test_ttbr_size(check: Check, state: World, spot: Place) -> None:
     """TTBR1 with one address bit too many."""
     gpt = with_table(check)
-    check.cells(len(_BITS_OF_PS))
     for ps, size in _BITS_OF_PS.items():
         for bit in range(size, 48):
             made = builder(check)
             roots = made.roots[0], made.roots[1] | 1 << bit
             items: list[Item] = [access(check, kind, UPPER, 3, DATA, state) for kind in DATA_KINDS]
             check.run(scene(f"TTBR1 bit {bit}", gpt, made, state, spot, controls=Controls(ps=ps), roots=roots), items)
-        check.cover(ps)
 
 
 @EVERYWHERE

@@ -12,6 +12,7 @@ import struct
 import pytest
 
 from harness.check import Check
+from harness.coverage import group
 from harness.judge.scene import Item, Scene
 from harness.judge.stimulus import Kind, Stimulus
 from harness.judge.tables import AF, BLOCK, NS, NSE, PAGE, READ_ONLY, READ_ONLY_TABLE, TABLE, XN, XN_TABLE
@@ -70,12 +71,12 @@ def _address(table: int, level: int, number: int) -> int:
 @pytest.mark.rule("TRN-020", "TRN-022", "TRN-028", "TRN-029", "TRN-012", "TRN-050", "TRN-051", "TRN-052", "GPC-060")
 def test_matrix(check: Check) -> None:
     """Leaf x hierarchical bits x level x kind of access."""
-    cells = [
-        cell
-        for cell in itertools.product(range(len(_TABLES)), (1, 2, 3), range(len(_LEAVES)), Kind)
-        if cell[1] > 1 or not cell[0]
-    ]
-    check.cells(len(cells))
+    cells = check.plan(
+        group(
+            lambda table, level, number, kind: level > 1 or not table,
+            table=range(len(_TABLES)), level=(1, 2, 3), leaf=range(len(_LEAVES)), kind=Kind,
+        )
+    )  # fmt: skip
     gpt = with_table(check)
     base = Scene.of("leaves of EL3", gpt)
     made = Scene(title=base.title, gpccr=base.gpccr, gptbr=base.gptbr, tables=(*base.tables, *_writes(check)))
@@ -87,8 +88,7 @@ def test_matrix(check: Check) -> None:
         bits = _LEAVES[number]
         pas = World(2 * (bits & NSE != 0) + (bits & NS != 0))
         items.append(Stimulus(kind, va, pa, pas, 3, check.rng.getrandbits(64), check.rng.getrandbits(64)))
-        check.cover(*cell)
-    check.run(made, items)
+    check.run(made, items, cells)
 
 
 @pytest.mark.rule("TRN-001")

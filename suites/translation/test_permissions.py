@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from harness.check import Check
+from harness.coverage import group
 from harness.judge.scene import Item
 from harness.judge.stimulus import Kind
 from harness.judge.tables import (
@@ -127,21 +128,19 @@ def test_matrix(check: Check, state: World, spot: Place) -> None:
     both = two_ranges(spot)
     leaves = _BOTH_RANGES if both else _ONE_RANGE
     tables = _TABLES_OF_TWO if both else _TABLES_OF_ONE
-    cells = [_Cell(*cell) for cell in itertools.product(range(len(leaves)), range(len(tables)), _LEVELS, Kind)]
-    check.cells(len(cells))
+    cells = check.plan(group(leaf=range(len(leaves)), table=range(len(tables)), level=_LEVELS, kind=Kind))
     gpt = with_table(check)
     settings = _controls(spot)
     for (controls, pan), portion in zip(settings, portions(check, cells, len(settings)), strict=True):
         upper = both and check.rng.random() < 0.5
         made = _tables(check, spot, leaves, tables, upper=upper)
         items: list[Item] = []
-        for cell in portion:
+        for cell in itertools.starmap(_Cell, portion):
             va = _address(cell, upper=upper)
             pas = space(state, spot, leaves[cell.leaf])
             items.append(access(check, cell.kind, va, cell.level, _page(cell), pas))
-            check.cover(cell)
         title = f"permissions: WXN {controls.wxn}, HPD {controls.hpd[0]}, EPAN {controls.epan}, PAN {pan}"
-        check.run(scene(title, gpt, made, state, spot, controls=controls, pan=pan), items)
+        check.run(scene(title, gpt, made, state, spot, controls=controls, pan=pan), items, portion)
 
 
 @EVERYWHERE

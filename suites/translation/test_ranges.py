@@ -50,8 +50,6 @@ def test_top_bits(check: Check, state: World, spot: Place) -> None:
                     # The branch takes the top byte away before the fetch.
                     continue
                 items.append(access(check, kind, va ^ flip, 1, DATA, state))
-        check.cover(tbi, tbid)
-        check.cells(4)
         controls = Controls(tbi=(tbi, tbi), tbid=(tbid, tbid))
         check.run(scene(f"top bits, TBI {tbi}, TBID {tbid}", gpt, made, state, spot, controls=controls), items)
 
@@ -88,13 +86,11 @@ def test_txsz_out_of_range(check: Check, state: World, spot: Place) -> None:
     """T1SZ below 16 and above 48: a translation fault, or where that is permitted the limit."""
     gpt = with_table(check)
     sizes = (*range(16), *range(49, 64))
-    check.cells(len(sizes))
     for txsz in sizes:
         made = builder(check, txsz=(16, txsz))
         va = (1 << 64) - 4096
         made.put(va, 3, leaf(3, DATA, mapped(EL0)))
         items: list[Item] = [access(check, kind, va, 3, DATA, state) for kind in DATA_KINDS]
-        check.cover(txsz)
         check.run(scene(f"T1SZ {txsz}", gpt, made, state, spot, controls=Controls(txsz=(16, txsz))), items)
 
 

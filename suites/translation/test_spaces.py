@@ -45,8 +45,6 @@ def _every_granule(check: Check, state: World, spot: Place, kinds: tuple[Kind, .
         va = _AREA + (level << 34) + (number << 31) + ((ns != 0) << 30)
         made.put(va, level, leaf(level, page, mapped(bits | ns)))
         items.append(access(check, kind, va, level, page, space(state, spot, ns)))
-        check.cover(number, ns, level, kind, sif)
-    check.cells(2 * len(_GPIS) * 2 * 3 * len(kinds))
     check.run(scene(f"granules of every space, SIF {sif}", gpt, made, state, spot, scr={"SIF": sif}), items)
 
 

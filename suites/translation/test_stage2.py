@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from harness.check import Check
+from harness.coverage import group
 from harness.judge.scene import Item
 from harness.judge.stimulus import Kind, Stimulus
 from harness.judge.tables import (
@@ -83,8 +84,7 @@ def _va(first: int, level: int, number: int) -> int:
 def test_matrix(check: Check, state: World, spot: Place) -> None:
     """Leaf of stage 2 at each level x leaf of stage 1 x kind of access."""
     leaves, firsts = _REALM_LEAVES if state is World.REALM else _LEAVES, _stage_1(spot)
-    cells = list(itertools.product(range(len(firsts)), _LEVELS, range(len(leaves)), Kind))
-    check.cells(len(cells))
+    cells = check.plan(group(first=range(len(firsts)), level=_LEVELS, leaf=range(len(leaves)), kind=Kind))
     made, made_2 = builder(check), builder_2(check)
     for first, level, number in itertools.product(range(len(firsts)), _LEVELS, range(len(leaves))):
         page = DATA + (number << 12)
@@ -98,8 +98,7 @@ def test_matrix(check: Check, state: World, spot: Place) -> None:
         first, level, number, kind = cell
         pas = World.NON_SECURE if leaves[number] & S2_NS else state
         items.append(access(check, kind, _va(first, level, number), 3, DATA + (number << 12), pas))
-        check.cover(*cell)
-    check.run(where, items)
+    check.run(where, items, portion)
 
 
 @NESTED
@@ -153,7 +152,6 @@ _SIZES = (
 @pytest.mark.rule("TRN-102")
 def test_start_levels(check: Check, state: World, spot: Place) -> None:
     """Every input size that reaches the probe, from each first level, concatenated tables included."""
-    check.cells(len(_SIZES))
     for bits, level in _SIZES:
         made, made_2 = builder(check), builder_2(check, bits=bits, level=level)
         items: list[Item] = []
@@ -164,7 +162,6 @@ def test_start_levels(check: Check, state: World, spot: Place) -> None:
                 made_2.put(ipa, 3, leaf_2(3, DATA, S2_ALL))
             items += [access(check, kind, va, 3, DATA, state) for kind in DATA_KINDS]
         where = second(made_2, state, bits=bits, level=level)
-        check.cover(bits, level)
         check.run(scene(f"{bits} bits from level {level}", with_table(check), made, state, spot, second=where), items)
 
 
@@ -196,7 +193,6 @@ def _aliased(check: Check, spot: Place, level: int) -> tuple[TableBuilder, int, 
 @pytest.mark.rule("TRN-112", "TRN-131", "TRN-132")
 def test_stage_1_fetches(check: Check, state: World, spot: Place) -> None:
     """A stage-1 table of each level through stage-2 leaves of each level and kind, and through none."""
-    check.cells(4 * 3 * (len(_FETCH_LEAVES) + 1))
     for level, level_2, name in itertools.product(range(4), _LEVELS, (*_FETCH_LEAVES, "invalid")):
         made, va, roots, table = _aliased(check, spot, level)
         made_2 = builder_2(check)
@@ -206,7 +202,6 @@ def test_stage_1_fetches(check: Check, state: World, spot: Place) -> None:
         where = second(made_2, state)
         items: list[Item] = [access(check, kind, va, 3, DATA, state) for kind in Kind]
         title = f"level {level} table by stage 2 level {level_2}: {name}"
-        check.cover(level, level_2, name)
         check.run(scene(title, with_table(check), made, state, spot, roots=roots, second=where), items)
 
 
@@ -268,7 +263,6 @@ def test_realm_output(check: Check, spot: Place) -> None:
 @pytest.mark.rule("TRN-120", "TRN-121")
 def test_secure_spaces(check: Check, spot: Place) -> None:
     """SW, SA, NSW, NSA in all combinations: the space of tables and of output, of Secure and Non-secure addresses."""
-    check.cells(16)
     for sw, sa, nsw, nsa in itertools.product((0, 1), repeat=4):
         gpt, made = with_table(check), builder(check)
         made_2, made_ns = builder_2(check), Stage2Builder(TABLES_NS, 16 << 20)
@@ -288,7 +282,6 @@ def test_secure_spaces(check: Check, spot: Place) -> None:
         where = second(
             made_2, World.SECURE, non_secure=made_ns, vtcr={"NSW": nsw, "NSA": nsa}, vstcr={"SW": sw, "SA": sa}
         )
-        check.cover(sw, sa, nsw, nsa)
         title = f"SW {sw}, SA {sa}, NSW {nsw}, NSA {nsa}"
         check.run(scene(title, gpt, made, World.SECURE, spot, second=where), items)
 
