@@ -22,6 +22,9 @@ from harness.report import Verdict, read_run
 from harness.rules.catalogue import load_catalogue
 from refmodel.mutants import Mutant
 
+_TOGETHER = 4
+"""Mutants on one machine at most: every attack adds to the kernel's log, and what it said at its start has to stay there."""
+
 
 @dataclass(frozen=True)
 class Kill:
@@ -136,7 +139,7 @@ def hunt(chosen: Sequence[Mutant], suites: Path, seed: int, jobs: int) -> Iterat
 
 
 def grouped(chosen: Sequence[Mutant], jobs: int) -> list[list[Mutant]]:
-    """Mutants that are hunted one after the other on the same machines: ``jobs`` groups of a subject, others alone."""
+    """Mutants that are hunted one after the other on the same machines, at least ``jobs`` groups of a subject; others alone."""
     sharing: dict[str, list[Mutant]] = {}
     alone = []
     for mutant in chosen:
@@ -144,7 +147,10 @@ def grouped(chosen: Sequence[Mutant], jobs: int) -> list[list[Mutant]]:
             sharing.setdefault(mutant.subject, []).append(mutant)
         else:
             alone.append([mutant])
-    parts = [mutants[part::jobs] for mutants in sharing.values() for part in range(min(jobs, len(mutants)))]
+    parts = []
+    for mutants in sharing.values():
+        count = min(len(mutants), max(jobs, -(-len(mutants) // _TOGETHER)))
+        parts += [mutants[part::count] for part in range(count)]
     return [*parts, *alone]
 
 
