@@ -23,7 +23,7 @@ from harness.rules.catalogue import load_catalogue
 from refmodel.mutants import Mutant
 
 _TOGETHER = 4
-"""Mutants on one machine at most: every attack adds to the kernel's log, and what it said at its start has to stay there."""
+"""Mutants on one machine at most: every attack adds to the kernel's log, whose beginning has to stay there."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def hunt(chosen: Sequence[Mutant], suites: Path, seed: int, jobs: int) -> Iterat
 
 
 def grouped(chosen: Sequence[Mutant], jobs: int) -> list[list[Mutant]]:
-    """Mutants that are hunted one after the other on the same machines, at least ``jobs`` groups of a subject; others alone."""
+    """Mutants that are hunted one after the other on the same machines (at least ``jobs`` groups), or alone."""
     sharing: dict[str, list[Mutant]] = {}
     alone = []
     for mutant in chosen:
