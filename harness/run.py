@@ -11,13 +11,13 @@ import functools
 import platform
 import random
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from harness.boot.pool import StackOptions, StackPool
+from harness.boot.pool import KeptStacks, StackOptions, StackPool
 from harness.boot.prepare import Prepared
 from harness.coverage import Depth
 from harness.errors import MisuseError, RealmcheckError, TargetError, TargetProtocolError
@@ -75,6 +75,8 @@ class Run:
     broken: str = ""
     stack_options: StackOptions = field(default_factory=StackOptions)
     progress: Progress | None = None
+    kept_stacks: KeptStacks | None = None
+    _genuine: Callable[[], None] = lambda: None
     _record: TargetRecord | None = None
     _stack_features: dict[str, str] = field(default_factory=dict)
     _stacks: StackPool | None = None
@@ -188,10 +190,14 @@ class Run:
             mutant = self.factory.stack_mutant
             options = self.stack_options
             if mutant is not None:
-                falsify(mutant)
+                self._genuine = falsify(mutant)
                 options = replace(options, firmware=mutant.firmware)
             self._stacks = StackPool(
-                options, logs=lambda: self.directory / "logs", progress=self.progress, heard=self._stack_used
+                options,
+                logs=lambda: self.directory / "logs",
+                progress=self.progress,
+                heard=self._stack_used,
+                kept=self.kept_stacks,
             )
         return self._stacks
 
@@ -268,6 +274,7 @@ class Run:
                 target.power_off()
         if self._stacks is not None:
             self._stacks.close()
+        self._genuine()
         if self.writer is None or self.broken:
             return None
         for test, (_, reason) in list(self._planned.items()):
