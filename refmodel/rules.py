@@ -58,6 +58,7 @@ class Rule(Enum):
     GPI_ROOT = "GPC-033"
     GPI_REALM = "GPC-034"
     GPI_ANY = "GPC-035"
+    REGISTERS_RES0 = "GPC-036"
     GPF_AT_EL3 = "GPC-040"
     GPT_FAULT_IS_GPC_EXCEPTION = "GPC-041"
     GPCSC = "GPC-042"
