@@ -58,7 +58,7 @@ def _bit_63_disables(original: Original) -> Any:
 
 def _bit_44_moves_the_table(original: Original) -> Any:
     def EffectiveGPTBR(gptbr: GPTBR_EL3, features: Features) -> GPTBR_EL3:
-        known = original(gptbr, features)
+        known: GPTBR_EL3 = original(gptbr, features)
         return known.replace(BADDR=known.BADDR ^ 1 << 39) if gptbr.value >> 44 & 1 else known
 
     return EffectiveGPTBR
