@@ -83,12 +83,12 @@ class Location:
 class Choices:
     """What an implementation declares.
 
-    ``hit_mismatch``: an access hits an entry of another MECID (None: not known); ``integrity``: a read under a wrong
-    context is an external abort.
+    ``hit_mismatch``: an access hits an entry of another MECID; ``integrity``: a read under a wrong context is an
+    external abort.  None: not known, both are permitted.
     """
 
     hit_mismatch: bool | None = None
-    integrity: bool = False
+    integrity: bool | None = None
 
 
 def stored_by(seen: Seen) -> str:
@@ -96,11 +96,14 @@ def stored_by(seen: Seen) -> str:
     return seen.data if seen.cipher is None else f"{seen.cipher.data} of {seen.cipher.tag} as {seen.tag}"
 
 
-def decrypt(cipher: Cipher, tag: Tag, choices: Choices) -> Seen | Abort:
-    """What a read for ``tag`` makes of ``cipher``."""
+def decrypt(cipher: Cipher, tag: Tag, choices: Choices) -> tuple[Seen | Abort, ...]:
+    """What a read for ``tag`` may make of ``cipher``."""
     if cipher.tag == tag:
-        return Seen(cipher.data)
-    return Abort.INTEGRITY if choices.integrity else Seen(cipher=cipher, tag=tag)
+        return (Seen(cipher.data),)
+    noise = Seen(cipher=cipher, tag=tag)
+    if choices.integrity is None:
+        return (noise, Abort.INTEGRITY)
+    return (Abort.INTEGRITY,) if choices.integrity else (noise,)
 
 
 def _write_back(state: Location, line: Line) -> Location:
@@ -158,10 +161,10 @@ def load(
             if line is not None:
                 yield before, line.data
                 continue
-            seen = decrypt(_below(before, tag), tag, choices)
-            yield before, seen
-            if cacheable and isinstance(seen, Seen):
-                yield replace(before, lines=before.lines | {Line(tag, seen, dirty=False)}), seen
+            for seen in decrypt(_below(before, tag), tag, choices):
+                yield before, seen
+                if cacheable and isinstance(seen, Seen):
+                    yield replace(before, lines=before.lines | {Line(tag, seen, dirty=False)}), seen
 
 
 def store(state: Location, tag: Tag, value: str, choices: Choices, *, cacheable: bool = True) -> Iterator[Location]:

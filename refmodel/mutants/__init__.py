@@ -13,6 +13,7 @@ from typing import Any
 from refmodel.mutants.attestation import ATTESTATION_MUTANTS
 from refmodel.mutants.caching import CACHING_MUTANTS
 from refmodel.mutants.gpt import GPT_MUTANTS
+from refmodel.mutants.mec import MEC_MUTANTS
 from refmodel.mutants.mutant import Mutant, Patch
 from refmodel.mutants.rmi import RMI_MUTANTS
 from refmodel.mutants.rmm import RMM_MUTANTS
@@ -24,6 +25,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *(m for m in WORLDS_MUTANTS if m.name not in WITHOUT_SUITE),
     *ATTESTATION_MUTANTS,
     *RMI_MUTANTS,
+    *MEC_MUTANTS,
 )
 PENDING: tuple[Mutant, ...] = tuple(m for m in WORLDS_MUTANTS if m.name in WITHOUT_SUITE)
 

@@ -7,7 +7,7 @@ from refmodel.pas import PASpace
 
 REALM, NS = PASpace.PAS_Realm, PASpace.PAS_NonSecure
 A, B, N = Tag(REALM, 5), Tag(REALM, 6), Tag(NS, 0)
-OPEN = Choices()
+OPEN = Choices(integrity=False)
 States = frozenset[Location]
 
 
@@ -41,7 +41,7 @@ def test_before_the_clean_a_wrong_context_may_hit() -> None:
     states = write(fresh(), A, "x")
     assert reads(states, A) == {"x"}
     assert reads(states, B) == {"x", "-"}
-    assert reads(states, B, Choices(hit_mismatch=False)) == {"-"}
+    assert reads(states, B, Choices(hit_mismatch=False, integrity=False)) == {"-"}
 
 
 def test_a_line_keeps_its_own_mecid() -> None:
@@ -54,7 +54,7 @@ def test_two_writers_without_a_clean() -> None:
     """A and then B write: after a clean one of them is in memory, under its own context or, hit, under the other's."""
     states = clean(write(write(fresh(), A, "x"), B, "y"))
     assert reads(states, A) == {"x", "y", "-"}
-    missing = Choices(hit_mismatch=False)
+    missing = Choices(hit_mismatch=False, integrity=False)
     states = clean(write(write(fresh(), A, "x", missing), B, "y", missing))
     assert reads(states, A, missing) == {"x", "-"} and reads(states, B, missing) == {"y", "-"}
 
@@ -82,6 +82,7 @@ def test_integrity() -> None:
     declared = Choices(integrity=True)
     assert reads(clean(write(fresh(), A, "x", declared)), B, declared) == {"!"}
     assert reads(clean(write(fresh(), A, "x", declared)), A, declared) == {"x"}
+    assert reads(clean(write(fresh(), A, "x")), B, Choices()) == {"-", "!"}
 
 
 def test_non_cacheable_writes_reach_memory() -> None:
