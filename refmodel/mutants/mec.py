@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from refmodel.mec.memory import Tag
 from refmodel.mec.registers import Accessed, Maintenance, Where
 from refmodel.mutants.mutant import Mutant, Original, Patch
-from refmodel.pas import EL, SecurityState
+from refmodel.pas import EL, PASpace, SecurityState
 from refmodel.rules import Rule
 
 _REGISTERS, _SELECTION = "refmodel.mec.registers", "refmodel.mec.selection"
@@ -90,4 +91,118 @@ REGISTER_MUTANTS: tuple[Mutant, ...] = (
     _mutant("emec-res0", Rule.MEC_CONTROLS, Patch(_MACHINE, "set_value", _without_emec)),
 )
 
-MEC_MUTANTS: tuple[Mutant, ...] = REGISTER_MUTANTS
+
+def _method(change: Any) -> Any:
+    """A method of EncryptedMemory, replaced by one that also gets the original."""
+    return lambda original: lambda self, *args, **options: change(original, self, *args, **options)
+
+
+def _written_under_default(original: Original) -> Any:
+    """Ciphertext made under MECID 0, read under the context's own."""
+
+    def crypt(tag: Tag, address: int, data: bytes, *, encrypt: bool) -> Any:
+        return original(replace(tag, mecid=0) if encrypt else tag, address, data, encrypt=encrypt)
+
+    return crypt
+
+
+def _requester(original: Original, self: Any, pas: PASpace, pa: int, *, to_poe: bool, requester: Tag) -> None:
+    """A clean that writes a line under the MECID of whoever asks."""
+    line = pa & -64
+    for tag in self.tags(line, pas):
+        held = self._lines.pop((line, tag))
+        self._lines[line, requester] = held
+    original(self, pas, pa, to_poe=to_poe, requester=requester)
+
+
+def _stays(original: Original, self: Any, pas: PASpace, pa: int, *, to_poe: bool, requester: Tag) -> None:
+    """DC CIPAE that cleans and does not invalidate: a line of the former context is still there to be hit."""
+    if not to_poe:
+        original(self, pas, pa, to_poe=to_poe, requester=requester)
+        return
+    for tag in self.tags(pa & -64, pas):
+        self._write_back(pa & -64, tag)
+
+
+def _any_hit(original: Original, self: Any, tag: Tag, line: int) -> Any:
+    """A cache that does not compare MECIDs, even where that is not declared."""
+    others = self.tags(line, tag.pas)
+    return self._lines[line, others[0]] if others else None
+
+
+def _tag_changed(change: Any) -> Any:
+    """key_of for another context."""
+    return lambda original: lambda tag: original(change(tag))
+
+
+def _written_default(original: Original, self: Any, tag: Tag, pa: int, data: bytes, *, cacheable: bool) -> None:
+    """A Non-cacheable store without its MECID."""
+    original(self, tag if cacheable else replace(tag, mecid=0), pa, data, cacheable=cacheable)
+
+
+def _per_pe(original: Original) -> Any:
+    """Contexts of Realm memory that differ from PE to PE."""
+
+    def output(self: Any, pas: PASpace, descriptor: int | None) -> Any:
+        tag = original(self, pas, descriptor)
+        realm = pas is PASpace.PAS_Realm
+        return replace(tag, mecid=tag.mecid ^ self.record.pe) if realm else tag
+
+    return output
+
+
+def _first_owner(original: Original, self: Any, line: int, tag: Tag) -> None:
+    """A line that is written back under the context that wrote it first, for ever."""
+    owners = self.__dict__.setdefault("owners", {})
+    held = self._lines[line, tag]
+    first = owners.setdefault((line, tag.pas), tag)
+    if first != tag and held.dirty:
+        self._lines[line, first] = held
+        original(self, line, first)
+        if first != tag:
+            del self._lines[line, first]
+        return
+    original(self, line, tag)
+
+
+def _emec_set(original: Original) -> Any:
+    def WalkControls(*args: Any, **options: Any) -> Any:
+        return replace(original(*args, **options), emec=1)
+
+    return WalkControls
+
+
+_CLEAN, _WRITE = "EncryptedMemory.clean_invalidate", "EncryptedMemory.write"
+
+EFFECT_MUTANTS: tuple[Mutant, ...] = (
+    _mutant("write-back-under-default", Rule.MEC_ASSOCIATION, Patch(_ENCRYPTION, "crypt", _written_under_default)),
+    _mutant(
+        "stale-line",
+        Rule.MEC_ISOLATION,
+        Patch(_ENCRYPTION, _CLEAN, _method(_stays)),
+        Patch(_ENCRYPTION, "EncryptedMemory._hit", _method(_any_hit)),
+        kind="observation",
+    ),
+    _mutant("clean-uses-requesters-mecid", Rule.MEC_LINE_KEEPS_MECID, Patch(_ENCRYPTION, _CLEAN, _method(_requester))),
+    _mutant(
+        "mecid-truncated",
+        Rule.MEC_EVERY_BIT,
+        Patch(_ENCRYPTION, "key_of", _tag_changed(lambda tag: replace(tag, mecid=tag.mecid & 0x7FFF))),
+    ),
+    _mutant("emec-ignored", Rule.MEC_DEFAULT, Patch(_SELECTION, "WalkControls", _emec_set)),
+    _mutant("tweak-ignored", Rule.MEC_TWEAK, Patch(_ENCRYPTION, "tweak_of", _always(bytes(16)))),
+    _mutant(
+        "key-per-space-ignored",
+        Rule.MEC_POPA,
+        Patch(_ENCRYPTION, "key_of", _tag_changed(lambda tag: replace(tag, pas=PASpace.PAS_Root))),
+    ),
+    _mutant("non-cacheable-default", Rule.MEC_ALIASES, Patch(_ENCRYPTION, _WRITE, _method(_written_default))),
+    _mutant("key-per-pe", Rule.MEC_TWO_PES, Patch(_MACHINE, "Contexts.output", _per_pe)),
+    _mutant(
+        "context-of-first-owner",
+        Rule.MEC_REUSE,
+        Patch(_ENCRYPTION, "EncryptedMemory._write_back", _method(_first_owner)),
+    ),
+)
+
+MEC_MUTANTS: tuple[Mutant, ...] = (*REGISTER_MUTANTS, *EFFECT_MUTANTS)
