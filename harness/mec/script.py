@@ -274,18 +274,20 @@ def _note(check: Check, words: list[str], seen: str) -> None:
 
 
 def is_seen(check: Check, pa: int) -> bool:
-    """Calibration: whether a read under a second context, after a clean to the PoE under the first, is not plaintext.
+    """Calibration: whether a read under a second context, after cleans under the first, is not plaintext.
 
-    Where it is plaintext the target does not encrypt by MECID, or cannot show it.
+    Where it is plaintext the target does not encrypt by MECID, or cannot show it.  It is cleaned to either point: a
+    fault of one kind of maintenance is for the checks to find, and must not pass for a machine without encryption.
     """
     value = check.rng.getrandbits(63) + 1
     script: Script = [
         Write(pa=pa, mecid=1, value=value),
         Clean(pa=pa, mecid=1),
+        Clean(pa=pa, mecid=1, to_poe=False),
         Read(pa=pa, mecid=2, rule=check.cited[0]),
         Read(pa=pa, mecid=1, rule=check.cited[0]),
     ]
-    other, own = send(check, script)[2:]
+    other, own = send(check, script)[3:]
     if own.taken or own.data0 != value:
         return True  # not even its own context reads it: for the checks to report
     return bool(other.taken) or other.data0 != value

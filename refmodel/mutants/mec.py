@@ -74,6 +74,16 @@ def _without_emec(original: Original) -> Any:
     return lambda number, value: original(number, value & ~2 if number in sctlr2 else value)
 
 
+def _lower_range(original: Original) -> Any:
+    """TCR2_EL2.AMEC0 for both ranges."""
+
+    def WalkControls(*args: Any, upper: bool = False) -> Any:
+        del upper
+        return original(*args, upper=False)
+
+    return WalkControls
+
+
 REGISTER_MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "identification-of-realm-only",
@@ -88,6 +98,8 @@ REGISTER_MUTANTS: tuple[Mutant, ...] = (
     _mutant("rl-a-of-el2", Rule.MECID_EL3_ACCESS, Patch(_REGISTERS, "EL3HolderAccess", _also_at_el2)),
     _mutant("register-truncated", Rule.MECID_WIDTH, Patch(_REGISTERS, "stored", _narrow)),
     _mutant("cipae-anywhere", Rule.MEC_MAINTENANCE_ACCESS, Patch(_REGISTERS, "MaintenanceAccess", _to_poe_anywhere)),
+    _mutant("amec-ignored", Rule.AMEC_FAULT, Patch(_SELECTION, "S1AMECFault", _always(False))),
+    _mutant("amec1-ignored", Rule.AMEC_FAULT, Patch(_SELECTION, "WalkControls", _lower_range)),
     _mutant("emec-res0", Rule.MEC_CONTROLS, Patch(_MACHINE, "set_value", _without_emec)),
 )
 
