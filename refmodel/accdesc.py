@@ -80,6 +80,20 @@ def CreateAccDescIFetch(pe: PEContext) -> AccessDescriptor:
     return AccessDescriptor(acctype=AccessType.AccessType_IFETCH, el=pe.el, ss=pe.ss)
 
 
+def IsUnprivAccessPriv(pe: PEContext) -> bool:
+    """Whether LDTR and STTR access as privileged: at EL3, and at EL2 unless HCR_EL2.{E2H, TGE} are {1, 1}.
+
+    Source: DDI 0487, pseudocode ``AArch64_IsUnprivAccessPriv``; PSTATE.UAO and HCR_EL2.{NV, NV1} are taken as 0.
+    """
+    match pe.el:
+        case EL.EL0 | EL.EL1:
+            return False
+        case EL.EL2:
+            return not (pe.features.vhe and pe.hcr.E2H == 1 and pe.hcr.TGE == 1)
+        case EL.EL3:
+            return True
+
+
 def CreateAccDescGPR(pe: PEContext, memop: MemOp, *, privileged: bool = True) -> AccessDescriptor:
     """A load or store of general-purpose registers, single or pair."""
     return AccessDescriptor(
@@ -102,6 +116,16 @@ def CreateAccDescExLDST(pe: PEContext, memop: MemOp) -> AccessDescriptor:
         write=memop is MemOp.MemOp_STORE,
         exclusive=True,
         pan=True,
+    )
+
+
+def CreateAccDescExclusiveSequence(pe: PEContext) -> AccessDescriptor:
+    """A load-exclusive and then, if it is performed, a store-exclusive to the same address.
+
+    ``Access`` makes it two accesses.
+    """
+    return AccessDescriptor(
+        acctype=AccessType.AccessType_GPR, el=pe.el, ss=pe.ss, read=True, write=True, exclusive=True, pan=True
     )
 
 

@@ -58,6 +58,21 @@ class FaultRecord:
         """A copy with another status and further changes."""
         return replace(self, statuscode=statuscode, **changes)  # type: ignore[arg-type]
 
+    def at_level(self, level: int) -> FaultRecord:
+        """A copy at another level of the walk: what ``with_`` does, spelt out, as every descriptor fetch needs it."""
+        return FaultRecord(
+            statuscode=self.statuscode,
+            access=self.access,
+            level=level,
+            gpcf=self.gpcf,
+            paddress=self.paddress,
+            write=self.write,
+            secondstage=self.secondstage,
+            s2fs1walk=self.s2fs1walk,
+            gpcfs2walk=self.gpcfs2walk,
+            ipaddress=self.ipaddress,
+        )
+
 
 def IsExternalAbort(fault: FaultRecord) -> bool:
     """Whether the fault is an external abort, on a GPT fetch included."""

@@ -182,7 +182,10 @@ def _take_abort(vaddress: int | None, fault: FaultRecord, pe: PEContext) -> Exce
     serror = IsExternalAbort(fault) and AArch64_RouteToSErrorOffset(pe, target_el)
     if serror:
         rules = (*rules, Rule.EXTERNAL_ABORT_VECTOR)
-    gpc = fault.gpcf.gpf is not GPCF.GPCF_None
+    if fault.gpcf.gpf is not GPCF.GPCF_None:
+        rules = (*rules, Rule.ISS, *_details(fault, pe))
+    elif not IsExternalAbort(fault):
+        rules = (*rules, *_translation_rules(fault))
     syndrome = Syndrome(
         el=target_el,
         ec=ec,
@@ -190,9 +193,17 @@ def _take_abort(vaddress: int | None, fault: FaultRecord, pe: PEContext) -> Exce
         iss=iss,
         iss_known=known,
         vector=_vector(pe, target_el, serror=serror),
-        rules=(*rules, Rule.ISS, *_details(fault, pe)) if gpc else rules,
+        rules=rules,
     )
     return ExceptionTaken(syndrome, far=vaddress, mfar=None, hpfar=encode_hpfar(fault, pe))
+
+
+def _translation_rules(fault: FaultRecord) -> tuple[Rule, ...]:
+    """Rules on how a fault of translation itself is reported."""
+    if not IsSecondStage(fault):
+        return (Rule.S1_FAULT_ROUTE, Rule.S1_FAULT_ISS)
+    rules = (Rule.S2_FAULT_ROUTE, Rule.S2_FAULT_ISS)
+    return (*rules, Rule.S2_FAULT_HPFAR) if IPAValid(fault) else rules
 
 
 def _details(fault: FaultRecord, pe: PEContext) -> tuple[Rule, ...]:

@@ -19,7 +19,9 @@ class Features:
     ``pamax``: implemented physical address size in bits (``AArch64_PAMax``); ``sel2``: FEAT_SEL2; ``lse``: FEAT_LSE;
     ``ras``: FEAT_RAS; ``lpa2``: 52-bit output addresses with the 4 KB translation granule; ``rme``: RME field of
     ID_AA64PFR0_EL1 (1 base, 2 adds GPC2, 3 adds GPC3); ``granules``: translation granules of stage 1 or stage 2, as
-    log2 of bytes; ``vhe``: FEAT_VHE; ``doublefault2``: FEAT_DoubleFault2; ``mte2``: FEAT_MTE2; ``mec``: FEAT_MEC.
+    log2 of bytes; ``vhe``: FEAT_VHE; ``doublefault2``: FEAT_DoubleFault2; ``lva``: FEAT_LVA; ``pan3``: FEAT_PAN3;
+    ``e0pd``: FEAT_E0PD; ``hpds``: FEAT_HPDS; ``xnx``: FEAT_XNX; ``ttst``: FEAT_TTST; ``mte2``: FEAT_MTE2;
+    ``mec``: FEAT_MEC.
     """
 
     rme: int = 1
@@ -31,6 +33,12 @@ class Features:
     granules: frozenset[int] = frozenset({12, 14, 16})
     vhe: bool = True
     doublefault2: bool = False
+    lva: bool = False
+    pan3: bool = True
+    e0pd: bool = True
+    hpds: bool = True
+    xnx: bool = True
+    ttst: bool = True
     mte2: bool = False
     mec: bool = False
 
@@ -56,6 +64,12 @@ class Features:
             "FEAT_RAS": self.ras,
             "FEAT_VHE": self.vhe,
             "FEAT_DoubleFault2": self.doublefault2,
+            "FEAT_LVA": self.lva,
+            "FEAT_PAN3": self.pan3,
+            "FEAT_E0PD": self.e0pd,
+            "FEAT_HPDS": self.hpds,
+            "FEAT_XNX": self.xnx,
+            "FEAT_TTST": self.ttst,
             "FEAT_MTE2": self.mte2,
             "FEAT_MEC": self.mec,
         }
@@ -64,15 +78,17 @@ class Features:
     def from_id_registers(cls, registers: Mapping[str, int]) -> Features:
         """Features as the ID registers report them; KeyError names a register that was not read.
 
-        ID_AA64PFR1_EL1, ID_AA64MMFR1_EL1 and ID_AA64MMFR3_EL1 may be left out: what they report then has its default.
+        ID_AA64PFR1_EL1, ID_AA64MMFR1_EL1, ID_AA64MMFR2_EL1 and ID_AA64MMFR3_EL1 may be left out: what they report
+        then has its default.
 
         Source: DDI 0487, ID_AA64PFR0_EL1 (RME [55:52], SEL2 [39:36], RAS [31:28]), ID_AA64MMFR0_EL1 (PARange [3:0],
         TGran4 [31:28], TGran4 = 1 means 52 bits, the other TGran fields), ID_AA64ISAR0_EL1 (Atomic [23:20]),
-        ID_AA64PFR1_EL1 (DF2 [59:56], MTE [11:8]), ID_AA64MMFR1_EL1 (VH [11:8]), ID_AA64MMFR3_EL1 (MEC [31:28]).
+        ID_AA64PFR1_EL1 (DF2 [59:56], MTE [11:8]), ID_AA64MMFR1_EL1 (XNX [31:28], PAN [23:20], HPDS [15:12], VH [11:8]),
+        ID_AA64MMFR2_EL1 (E0PD [63:60], ST [31:28], VARange [19:16]), ID_AA64MMFR3_EL1 (MEC [31:28]).
         """
         pfr0, mmfr0 = registers["ID_AA64PFR0_EL1"], registers["ID_AA64MMFR0_EL1"]
         pfr1, mmfr1 = registers.get("ID_AA64PFR1_EL1"), registers.get("ID_AA64MMFR1_EL1")
-        mmfr3 = registers.get("ID_AA64MMFR3_EL1")
+        mmfr2, mmfr3 = registers.get("ID_AA64MMFR2_EL1"), registers.get("ID_AA64MMFR3_EL1")
         return cls(
             rme=Slice(pfr0, 55, 52),
             pamax=_PARANGE[Slice(mmfr0, 3, 0) & 7],
@@ -83,6 +99,12 @@ class Features:
             granules=frozenset(bits for bits in _GRANULES if _has_granule(mmfr0, bits)),
             vhe=cls().vhe if mmfr1 is None else Slice(mmfr1, 11, 8) != 0,
             doublefault2=cls().doublefault2 if pfr1 is None else Slice(pfr1, 59, 56) != 0,
+            lva=cls().lva if mmfr2 is None else Slice(mmfr2, 19, 16) != 0,
+            pan3=cls().pan3 if mmfr1 is None else Slice(mmfr1, 23, 20) >= 3,
+            e0pd=cls().e0pd if mmfr2 is None else Slice(mmfr2, 63, 60) != 0,
+            hpds=cls().hpds if mmfr1 is None else Slice(mmfr1, 15, 12) != 0,
+            xnx=cls().xnx if mmfr1 is None else Slice(mmfr1, 31, 28) != 0,
+            ttst=cls().ttst if mmfr2 is None else Slice(mmfr2, 31, 28) != 0,
             mte2=cls().mte2 if pfr1 is None else Slice(pfr1, 11, 8) >= 2,
             mec=cls().mec if mmfr3 is None else Slice(mmfr3, 31, 28) != 0,
         )

@@ -188,7 +188,7 @@ def AddressTranslate(
         raise ValueError("SCR_EL3.{NSE, NS} = {1, 0}: AT for an EL below EL3 is UNDEFINED")
     accdesc = CreateAccDescAT(context.SecurityStateAtEL(el), el, write=operand.write, pan=operand.pan)
     regime = Regime.Regime_EL10 if stage_12 else context.TranslationRegime(el)
-    fault, address = FullTranslate(pe, gpt, va, accdesc, choose, observe, regime=regime)
+    fault, address = FullTranslate(pe, gpt, va, accdesc, choose, observe, regime=regime, stage_1_only=not stage_12)
     if address is not None:
         observe(Rule.AT_PAR, "AT of {:#x}: {}, which is not checked", va, address)
         par = _par_of(address, regime, accdesc.ss)

@@ -10,11 +10,13 @@ from enum import Enum
 
 
 class Rule(Enum):
-    """Rules of the granule protection check, of attestation, of the RMM, and of memory encryption contexts.
+    """Rules of the granule protection check (GPC), translation (TRN), attestation (ATT), the RMM, and FEAT_MEC (MEC).
 
     GPC-0xx: base FEAT_RME seen from EL3.  GPC-10x: FEAT_RME_GPC2.  GPC-11x: FEAT_RME_GPC3, granules, GPCP.
     GPC-12x and 13x: where a fault goes and how it is reported there.  GPC-14x: operations other than loads and stores.
     GPC-15x: translation regimes below EL3.  GPC-16x: caching and TLBI by PA.
+    TRN-00x and 01x: stage 1, walks and descriptors.  TRN-02x and 03x: stage 1 permissions.  TRN-05x: how a stage 1
+    fault is reported.  TRN-10x to 12x: stage 2.  TRN-13x: how a stage 2 fault is reported, and what comes first.
     ATT-00x: encoding of a token.  ATT-01x: its wrapper.  ATT-02x: signatures.  ATT-03x: claims and profiles.
     ATT-04x: hashes and keys.  ATT-05x: bindings.  ATT-06x: what a realm's token says about that realm.
     RMI, RSI, PSCI: one rule per command of the RMM specification, numbered by the last byte of its FID in hexadecimal.
@@ -120,6 +122,60 @@ class Rule(Enum):
     ONLY_VALID_CACHED = "GPC-166"
     CONTIGUOUS_MISPROGRAMMED = "GPC-167"
     SHARED_TLB = "GPC-168"
+    S1_DESCRIPTOR = "TRN-001"
+    S1_LEAF = "TRN-002"
+    S1_START_LEVEL = "TRN-003"
+    VA_RANGE = "TRN-004"
+    TOP_BYTE_IGNORED = "TRN-005"
+    WALKS_DISABLED = "TRN-006"
+    E0PD = "TRN-007"
+    LEAF_SIZE = "TRN-008"
+    TABLE_SIZE = "TRN-009"
+    TTBR_SIZE = "TRN-010"
+    TXSZ_OUT_OF_RANGE = "TRN-011"
+    ACCESS_FLAG = "TRN-012"
+    CONTIGUOUS_TOO_LARGE = "TRN-013"
+    S1_CONTIGUOUS = "TRN-014"
+    S1_OFF_SIZE = "TRN-015"
+    TOP_BYTE_OF_FETCH = "TRN-016"
+    AP_READ_ONLY = "TRN-020"
+    AP_EL0 = "TRN-021"
+    EXECUTE_NEVER = "TRN-022"
+    PRIVILEGED_EXECUTE_NEVER = "TRN-023"
+    EL0_WRITABLE_NOT_EXECUTED = "TRN-024"
+    WXN = "TRN-025"
+    PAN = "TRN-026"
+    EPAN = "TRN-027"
+    AP_TABLE = "TRN-028"
+    XN_TABLE = "TRN-029"
+    PXN_TABLE = "TRN-030"
+    HIERARCHY_DISABLED = "TRN-031"
+    UNPRIVILEGED_ACCESS = "TRN-032"
+    WXN_BESIDE_PAN = "TRN-033"
+    S1_FAULT_ROUTE = "TRN-050"
+    S1_FAULT_ISS = "TRN-051"
+    S1_FAULT_FAR = "TRN-052"
+    WALK_EXTERNAL_ABORT = "TRN-053"
+    S2_DESCRIPTOR = "TRN-100"
+    S2_LEAF = "TRN-101"
+    S2_START_LEVEL = "TRN-102"
+    IPA_RANGE = "TRN-103"
+    S2_ADDRESS_SIZE = "TRN-104"
+    S2_TXSZ = "TRN-105"
+    S2_ACCESS_FLAG = "TRN-106"
+    S2AP = "TRN-110"
+    S2_XN = "TRN-111"
+    S2_TABLE_READ = "TRN-112"
+    S2_PTW = "TRN-113"
+    S2_WALK_SPACE = "TRN-120"
+    S2_OUTPUT_SPACE = "TRN-121"
+    REALM_TABLES_OWN = "TRN-122"
+    REALM_EXECUTES_OWN = "TRN-123"
+    S2_FAULT_ROUTE = "TRN-130"
+    S2_FAULT_ISS = "TRN-131"
+    S2_FAULT_HPFAR = "TRN-132"
+    FAULT_PRIORITY = "TRN-133"
+    ATOMIC_PRIORITY = "TRN-134"
     CBOR_WELL_FORMED = "ATT-001"
     CBOR_NOTHING_FOLLOWS = "ATT-002"
     CBOR_DEFINITE = "ATT-003"

@@ -110,6 +110,7 @@ class HCR_EL2(Register, encoding=(3, 4, 1, 1, 0)):
     E2H = Bits(34)
     TGE = Bits(27)
     DC = Bits(12)
+    PTW = Bits(2)
     VM = Bits(0)
 
 
@@ -151,6 +152,52 @@ class PAR_EL1(Register, encoding=(3, 0, 7, 4, 0)):
     PTW_or_SH1 = Bits(8)
     FST = Bits(6, 1)
     F = Bits(0)
+
+
+class VTCR_EL2(Register, encoding=(3, 4, 2, 1, 2)):
+    """Virtualization Translation Control Register, the fields that decide faults."""
+
+    S2PIE = Bits(36)
+    SL2 = Bits(33)
+    DS = Bits(32)
+    NSA = Bits(30)
+    NSW = Bits(29)
+    HD = Bits(22)
+    HA = Bits(21)
+    VS = Bits(19)
+    PS = Bits(18, 16)
+    TG0 = Bits(15, 14, {0: "4KB", 1: "64KB", 2: "16KB"})
+    SH0 = Bits(13, 12)
+    ORGN0 = Bits(11, 10)
+    IRGN0 = Bits(9, 8)
+    SL0 = Bits(7, 6)
+    T0SZ = Bits(5, 0)
+
+
+class VSTCR_EL2(Register, encoding=(3, 4, 2, 6, 2)):
+    """Virtualization Secure Translation Control Register."""
+
+    SL2 = Bits(33)
+    SA = Bits(30)
+    SW = Bits(29)
+    TG0 = Bits(15, 14, {0: "4KB", 1: "64KB", 2: "16KB"})
+    SL0 = Bits(7, 6)
+    T0SZ = Bits(5, 0)
+
+
+class VTTBR_EL2(Register, encoding=(3, 4, 2, 1, 0)):
+    """Virtualization Translation Table Base Register."""
+
+    VMID = Bits(63, 48)
+    BADDR = Bits(47, 1)
+    CnP = Bits(0)
+
+
+class VSTTBR_EL2(Register, encoding=(3, 4, 2, 6, 0)):
+    """Virtualization Secure Translation Table Base Register: stage 2 of Secure intermediate addresses."""
+
+    BADDR = Bits(47, 1)
+    CnP = Bits(0)
 
 
 class CLIDR_EL1(Register, encoding=(3, 1, 0, 0, 1)):
@@ -282,5 +329,5 @@ class TCR_EL3(Register, encoding=(3, 6, 2, 0, 2)):
 REGISTERS: tuple[type[Register], ...] = (
     GPCCR_EL3, GPTBR_EL3, GPCBW_EL3, MFAR_EL3, ESR_EL3, SCR_EL3, HCR_EL2, HCRX_EL2, SCTLR2_EL1, SCTLR2_EL2, HPFAR_EL2,
     PAR_EL1, CLIDR_EL1, SCTLR_EL1, SCTLR_EL2, TCR_EL1, TCR_EL2, TCR_EL2_E2H, TCR_EL3, TTBR0_EL1, TTBR1_EL1, TTBR0_EL2,
-    TTBR1_EL2, TTBR0_EL3,
+    TTBR1_EL2, TTBR0_EL3, VTCR_EL2, VSTCR_EL2, VTTBR_EL2, VSTTBR_EL2,
 )  # fmt: skip

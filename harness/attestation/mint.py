@@ -122,9 +122,10 @@ def _realm_claims(combination: Combination, statement: Statement, rak: keys.Publ
         c.RAK_HASH: statement.rak_hash.token_name,
         c.RIM: statement.rim or zero,
         c.REM: rems,
-        c.MEC_POLICY: statement.mec_policy,
+        # Firmware that adds the policy to a profile without it writes it as a text.
+        c.MEC_POLICY: ("shared", "private")[statement.mec_policy] if combination.extra else statement.mec_policy,
     }
-    present = profile.mandatory | combination.extra
+    present = profile.mandatory | combination.extra_labels
     chosen = {label: value for label, value in values.items() if label in present}
     if combination.realm:
         chosen = {c.PROFILE: combination.realm, **chosen}

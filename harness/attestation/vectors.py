@@ -17,12 +17,27 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from harness.attestation import keys
 from harness.errors import BadInputError
+from refmodel.attestation.rak import Point
 
 _ARRAY: Final = re.compile(r"\buint8_t\s+(\w+)\s*\[\s*\w*\s*\]\s*=\s*\{(.*?)\}\s*;", re.DOTALL)
 _COMMENT: Final = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _TOKEN, _KEY = "plat_attest_token.c", "realm_attest_key.c"
 _KEY_BYTES: Final = 48
 _SIZE_LIMIT: Final = 1 << 20
+
+
+SAMPLE_CPAK: Final = Point(
+    "P-384",
+    bytes.fromhex(
+        "04"
+        "212867c52e2b9508b0a420a90560f394d2dfaa21bdd7514ff1a901afe7e1f78bb11d4e66f8a8a38afa76af6a31c4de8c"
+        "84ce2dafc9964258b53fad718774f45620d111b176e8318e1187db0235a318d37ba597fee80e0e4c762a12bcb3ea6ed4"
+    ),
+)
+"""The key that verifies TF-A's sample platform token.
+
+Its private half is published too (iat-verifier of tf-m-tools), so it says nothing of a platform: anybody can sign.
+"""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from harness.attestation.bench import bench_tokens
 from harness.bench import bench_probes
 from harness.bench_rmm import bench_rmm
+from harness.bench_translation import bench_translation
 from images.progress import progress_for
 
 
@@ -21,6 +22,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     probes.add_argument("--probes", type=int, default=400_000, metavar="N", help="probes per measurement")
     probes.add_argument("--qemu", default="", metavar="PATH", help="your own qemu-system-aarch64")
     probes.add_argument("--offline", action="store_true", help="use what the cache has; never the network")
+    translation = actions.add_parser(
+        "translation", help="random states of stage 1 on QEMU: judged end to end, the model"
+    )
+    translation.add_argument("--json", action="store_true", help="print JSON")
+    translation.add_argument("--states", type=int, default=49_152, metavar="N", help="states to measure, at least")
+    translation.add_argument("--qemu", default="", metavar="PATH", help="your own qemu-system-aarch64")
+    translation.add_argument("--offline", action="store_true", help="use what the cache has; never the network")
     token = actions.add_parser("token", help="attestation tokens verified on one core, both signatures checked")
     token.add_argument("--json", action="store_true", help="print JSON")
     token.add_argument("--tokens", type=int, default=1000, metavar="N", help="tokens per measurement")
@@ -36,6 +44,9 @@ def run(args: argparse.Namespace) -> int:
         return _print(bench_tokens(count=args.tokens), as_json=args.json)
     if args.what == "rmm":
         return _print(bench_rmm(steps=args.steps), as_json=args.json)
+    if args.what == "translation":
+        found = bench_translation(count=args.states, qemu=args.qemu, offline=args.offline, progress=progress_for())
+        return _print(found, as_json=args.json)
     figures = bench_probes(count=args.probes, qemu=args.qemu, offline=args.offline, progress=progress_for())
     return _print(figures, as_json=args.json)
 

@@ -73,9 +73,14 @@ def _register_mint(actions: argparse._SubParsersAction[argparse.ArgumentParser])
     mint.add_argument("--challenge", type=_hex, default=b"", metavar="HEX", help="at most 64 bytes, zero padded")
     mint.add_argument("--rpv", type=_hex, default=b"", metavar="HEX", help="at most 64 bytes, zero padded")
     mint.add_argument("--rim", type=_hex, default=b"", metavar="HEX", help="default: zeros")
-    mint.add_argument(
-        "--lifecycle", type=lambda text: int(text, 0), default=0x3000, metavar="N", help="default: 0x3000"
-    )
+    mint.add_argument("--lifecycle", type=_integer, default=0x3000, metavar="N", help="default: 0x3000")
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, such as 0x3000, not {text!r}") from None
 
 
 def _hex(text: str) -> bytes:
@@ -207,6 +212,9 @@ def _mint(args: argparse.Namespace) -> int:
         raise MisuseError(f"no combination {args.combination!r}; --list prints them")
     if args.platform_profile and args.platform_profile not in chosen[0].platforms:
         raise MisuseError(f"{args.platform_profile!r} is none of {', '.join(sorted(chosen[0].platforms))}")
+    size = HASHES[args.realm_hash].digest_bytes
+    if args.rim and len(args.rim) != size:
+        raise MisuseError(f"--rim has {len(args.rim)} bytes, but {args.realm_hash} makes {size}")
     cpak = keys.load_private_key(args.cpak) if args.cpak else new_key(args.cpak_curve)
     rak = keys.load_private_key(args.rak) if args.rak else new_key(args.rak_curve)
     statement = Statement(

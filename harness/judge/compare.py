@@ -20,7 +20,7 @@ from refmodel.faults import (
     EC_INSTRUCTION_ABORT_SAME,
     EC_SERROR,
 )
-from refmodel.outcomes import AccessPerformed, AddressTranslated, Alternative, ExceptionTaken
+from refmodel.outcomes import AccessPerformed, AddressTranslated, Alternative, ExceptionTaken, Syndrome
 from refmodel.pas import EL, DecodePASpace
 from refmodel.rules import Rule
 from refmodel.sysregs import PAR_EL1
@@ -37,7 +37,8 @@ _GPCSC = {0b0000: "GPT address size fault", 0b0010: "GPT walk fault", 0b0110: "g
           0b1010: "external abort on GPT fetch"}  # fmt: skip
 _FSC = {0b101000: "GPC fault, not on a walk", 0b010000: "synchronous external abort"}
 _FSC_LEVELLED = {0b1001: "GPC fault on walk, level", 0b0011: "permission fault, level",
-                 0b0001: "translation fault, level", 0b0010: "access flag fault, level"}  # fmt: skip
+                 0b0001: "translation fault, level", 0b0010: "access flag fault, level",
+                 0b0000: "address size fault, level"}  # fmt: skip
 _ISS_MASK = (1 << 25) - 1
 
 
@@ -54,7 +55,10 @@ class Mismatch:
 
 
 _FAR_RULES = (Rule.DC_ZVA_FAR, Rule.PAGE_CROSSING)
-REPORT_FIELDS = frozenset({Rule.MFAR, Rule.FAR, Rule.ISS, Rule.CACHE_MAINTENANCE_ISS, Rule.VNCR, *_FAR_RULES})
+REPORT_FIELDS = frozenset(
+    {Rule.MFAR, Rule.FAR, Rule.ISS, Rule.CACHE_MAINTENANCE_ISS, Rule.VNCR, *_FAR_RULES, Rule.HPFAR,
+     Rule.SECOND_STAGE_ISS, Rule.S1_FAULT_ISS, Rule.S1_FAULT_FAR, Rule.S2_FAULT_ISS, Rule.S2_FAULT_HPFAR}
+)  # fmt: skip
 """Rules on one field of a report each: another value there says nothing against the rule that decided the outcome."""
 
 
@@ -78,11 +82,12 @@ def compare(outcome: AccessPerformed | ExceptionTaken, result: Result, rules: Co
             found.append(Mismatch(field, rule, f"{field}: permitted {permitted:#x}, observed {observed:#x}"))
 
     gpc = syndrome.ec == EC_GPC
+    iss_rule, far_rule, hpfar_rule = _report_rules(syndrome)
     differs("exceptions", Rule.AVAILABILITY, 1, result.taken)
     differs("EL", None, syndrome.el.value, result.target_el)
     differs("EC", None, syndrome.ec, Slice(result.esr, 31, 26))
     differs("vector", None, syndrome.vector, result.vector)
-    differs("IL", Rule.ISS, syndrome.il, Slice(result.esr, 25, 25))
+    differs("IL", iss_rule, syndrome.il, Slice(result.esr, 25, 25))
     observed_iss = result.esr & _ISS_MASK
     if gpc and Slice(observed_iss, 19, 14) != Slice(syndrome.iss, 19, 14):
         found.append(Mismatch("GPCSC", Rule.GPCSC, _gpcsc_differs(syndrome.iss, observed_iss)))
@@ -98,14 +103,26 @@ def compare(outcome: AccessPerformed | ExceptionTaken, result: Result, rules: Co
                 differs(f"ISS bits {bits:#x}", rule, syndrome.iss & bits, observed_iss & bits)
                 observed_iss = observed_iss & ~bits | syndrome.iss & bits
         if (observed_iss ^ syndrome.iss) & syndrome.iss_known:
-            differs("ISS", Rule.ISS, syndrome.iss & syndrome.iss_known, observed_iss & syndrome.iss_known)
-    differs("ISS2", Rule.ISS, 0, result.esr >> 32)
+            differs("ISS", iss_rule, syndrome.iss & syndrome.iss_known, observed_iss & syndrome.iss_known)
+    differs("ISS2", iss_rule, 0, result.esr >> 32)
     if outcome.far is not None and result.far != outcome.far:
-        far_rule = next((rule for rule in _FAR_RULES if rule in rules), Rule.FAR)
+        far_rule = next((rule for rule in _FAR_RULES if rule in rules), far_rule)
         found.append(Mismatch("FAR", far_rule, _far_differs(syndrome.el, outcome.far, result.far)))
+    if outcome.hpfar is not None and result.hpfar != outcome.hpfar:
+        how = "names another page" if result.hpfar else "is not written"
+        found.append(Mismatch("HPFAR", hpfar_rule, f"HPFAR_EL2 {how}"))
     if outcome.mfar is not None and result.mfar != outcome.mfar:
         found.append(Mismatch("MFAR", Rule.MFAR, _mfar_differs(outcome, outcome.mfar, result.mfar)))
     return found
+
+
+def _report_rules(syndrome: Syndrome) -> tuple[Rule, Rule, Rule]:
+    """The rules on ISS, FAR and HPFAR of an exception."""
+    if Rule.S2_FAULT_ISS in syndrome.rules:
+        return Rule.S2_FAULT_ISS, Rule.S1_FAULT_FAR, Rule.S2_FAULT_HPFAR
+    if Rule.S1_FAULT_ISS in syndrome.rules:
+        return Rule.S1_FAULT_ISS, Rule.S1_FAULT_FAR, Rule.S2_FAULT_HPFAR
+    return Rule.ISS, Rule.FAR, Rule.HPFAR
 
 
 def closest(alternatives: Sequence[Alternative], result: Result) -> tuple[Alternative, list[Mismatch]]:
@@ -140,8 +157,8 @@ def _mfar_differs(outcome: ExceptionTaken, permitted: int, observed: int) -> str
     return "MFAR_EL3[11:0] is not zero" + (" for a fault on a walk" if walk else "")
 
 
-_BITS_OF = {Rule.CACHE_MAINTENANCE_ISS: 1 << 8 | 1 << 6, Rule.VNCR: 1 << 13}
-"""Bits of the ISS that a rule of their own is about: CM and WnR of cache maintenance, VNCR."""
+_BITS_OF = {Rule.CACHE_MAINTENANCE_ISS: 1 << 8 | 1 << 6, Rule.VNCR: 1 << 13, Rule.SECOND_STAGE_ISS: 1 << 21 | 1 << 7}
+"""Bits of the ISS that a rule of their own is about: CM and WnR of cache maintenance, VNCR, S2PTW and S1PTW."""
 _LINE_BITS = 11  # the longest cache line that CTR_EL0 can tell of
 _GPF_GPCSC = 0b0110
 _FSC_SYNC_EXTERNAL = 0b010000
@@ -255,6 +272,8 @@ def report_permitted(alternative: Alternative) -> ReportOutcome:
     if unknown:
         decoded[esr_elx] += f"; ISS bits {unknown:#x} not compared"
     fields[far_elx] = "not compared" if outcome.far is None else f"{outcome.far:#x}"
+    if outcome.hpfar is not None:
+        fields["HPFAR_EL2"] = f"{outcome.hpfar:#x}"
     fields["MFAR_EL3"] = "not compared" if outcome.mfar is None else f"{outcome.mfar:#x}"
     if outcome.mfar is not None:
         decoded["MFAR_EL3"] = decode_mfar(outcome.mfar)
@@ -274,6 +293,8 @@ def report_observed(result: Result) -> ReportOutcome:
         f"FAR_EL{result.target_el}": f"{result.far:#x}",
         "MFAR_EL3": f"{result.mfar:#x}",
     }
+    if result.hpfar:
+        fields["HPFAR_EL2"] = f"{result.hpfar:#x}"
     if result.taken > 1:
         fields["exceptions"] = str(result.taken)
     return ReportOutcome(

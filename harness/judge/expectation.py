@@ -50,6 +50,7 @@ class CompiledException:
     far_is_va: bool
     mfar: int | None
     mfar_of_output: bool
+    hpfar: int | None
     rules: tuple[Rule, ...]
     reason: str
     weak: bool
@@ -65,9 +66,10 @@ class CompiledException:
         syndrome = Syndrome(
             el=EL(self.target_el), ec=Slice(self.value, 31, 26), il=Slice(self.value, 25, 25),
             iss=self.value & _ISS_MASK, iss_known=self.mask & _ISS_MASK, vector=self.vector,
+            rules=self.rules,
         )  # fmt: skip
         far = stimulus.va + self.far_offset if self.far_is_va else None
-        outcome = ExceptionTaken(syndrome, far=far, mfar=self.mfar_for(stimulus.pa))
+        outcome = ExceptionTaken(syndrome, far=far, mfar=self.mfar_for(stimulus.pa), hpfar=self.hpfar)
         return Alternative(outcome, self.rules, self.reason, self.weak)
 
 
@@ -126,6 +128,7 @@ def _compile(alternative: Alternative, va: int) -> CompiledPerformed | CompiledE
         far_is_va=outcome.far is not None,
         mfar=outcome.mfar,
         mfar_of_output=False,
+        hpfar=outcome.hpfar,
         rules=alternative.rules,
         reason=alternative.reason,
         weak=alternative.weak,

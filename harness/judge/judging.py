@@ -31,7 +31,8 @@ from refmodel.sysregs import CLIDR_EL1, GPCBW_EL3, GPCCR_EL3, GPTBR_EL3
 
 REPORTING = frozenset(
     {Rule.PERMITTED_ACCESS_EFFECT, Rule.GPF_AT_EL3, Rule.GPT_FAULT_IS_GPC_EXCEPTION, Rule.GPCSC, Rule.ISS, Rule.FAR,
-     Rule.MFAR, Rule.CACHED, Rule.INVALIDATED, Rule.L0_INDEX}
+     Rule.MFAR, Rule.CACHED, Rule.INVALIDATED, Rule.L0_INDEX, Rule.S1_FAULT_ROUTE, Rule.S1_FAULT_ISS,
+     Rule.S1_FAULT_FAR, Rule.S2_FAULT_ROUTE, Rule.S2_FAULT_ISS, Rule.S2_FAULT_HPFAR}
 )  # fmt: skip
 """Rules about how an outcome is reported or where it is looked up: never the one that decides it."""
 
@@ -153,6 +154,7 @@ class BatchJudge:
                     # Another space's data is not compared, so the access says nothing about its effect.
                     self._hits[_without_effect(performed.rules), performed.weak] += 1
                 return
+            self._follow_denied(stimulus)
         else:
             if stimulus.kind in WRITING and self._is_ram(stimulus.pa):
                 self._touched.setdefault(stimulus.pa, (index, stimulus, False))
@@ -161,6 +163,14 @@ class BatchJudge:
                     exception.hits += 1
                     return
         self._deviates(stimulus, result, expectation, gpt, index)
+
+    def _follow_denied(self, stimulus: Stimulus) -> None:
+        """A store that should have been denied and was not has changed memory: what comes after it has to know."""
+        memory = self._bench.pe.memory
+        if isinstance(stimulus.kind, Kind) and stimulus.kind in WRITING and self._is_ram(stimulus.pa):
+            effect = perform(stimulus, memory.read(stimulus.pa, _LANE))
+            if effect.memory is not None:
+                memory.write(stimulus.pa, effect.memory)
 
     def _permitted(self, stimulus: Stimulus, gpt: PossibleGPT, *, trace: bool = False) -> Permitted:
         """The permitted set, computed from scratch."""
@@ -365,6 +375,7 @@ def matches(exception: CompiledException, stimulus: Stimulus, result: Result) ->
         and result.taken == 1
         and (not exception.far_is_va or result.far == stimulus.va + exception.far_offset)
         and (exception.mfar is None or result.mfar == exception.mfar_for(stimulus.pa))
+        and (exception.hpfar is None or result.hpfar == exception.hpfar)
         and result.vector == exception.vector
         and result.target_el == exception.target_el
     )

@@ -22,18 +22,20 @@ class Kind(Enum):
     LOAD_PAIR = ("load", Op.LOAD_PAIR)
     STORE_PAIR = ("store", Op.STORE_PAIR)
     LOAD_EXCLUSIVE = ("load-exclusive", Op.LOAD_EXCLUSIVE)
-    STORE_EXCLUSIVE = ("load-exclusive", Op.STORE_EXCLUSIVE)
+    STORE_EXCLUSIVE = ("exclusive-sequence", Op.STORE_EXCLUSIVE)
     ATOMIC_ADD = ("atomic", Op.ATOMIC_ADD)
     ATOMIC_SWAP = ("atomic", Op.ATOMIC_SWAP)
     ATOMIC_CAS = ("atomic", Op.ATOMIC_CAS)
     FETCH = ("fetch", Op.FETCH)
+    LOAD_UNPRIVILEGED = ("load-unprivileged", Op.LOAD_UNPRIVILEGED)
+    STORE_UNPRIVILEGED = ("store-unprivileged", Op.STORE_UNPRIVILEGED)
 
     def __init__(self, access: str, op: Op) -> None:
         # Plain attributes: these are read for every single probe.
         self.access_name: str = access
         """The model's name for the access."""
         self.access: AccessDescriptor = ACCESSES[access]
-        """The access at EL3 that decides: a store-exclusive sequence starts with its load."""
+        """The access at EL3 that decides; of a store-exclusive that is the load-exclusive before it too."""
         self.op: Op = op
         """The probe's operation."""
         self.requester: Requester = Requester.PE_FETCH if op is Op.FETCH else Requester.PE_DATA
@@ -92,7 +94,8 @@ class Stimulus(NamedTuple):
 
 
 WRITING: frozenset[Kind | Operation] = CHANGING | {
-    Kind.STORE, Kind.STORE_PAIR, Kind.STORE_EXCLUSIVE, Kind.ATOMIC_ADD, Kind.ATOMIC_SWAP, Kind.ATOMIC_CAS
+    Kind.STORE, Kind.STORE_PAIR, Kind.STORE_EXCLUSIVE, Kind.ATOMIC_ADD, Kind.ATOMIC_SWAP, Kind.ATOMIC_CAS,
+    Kind.STORE_UNPRIVILEGED
 }  # fmt: skip
 _TWO: frozenset[Kind | Operation] = frozenset({Kind.STORE_PAIR, Kind.ATOMIC_CAS, Operation.STORE_PAIR_ACROSS})
 
@@ -122,16 +125,16 @@ def access_of(stimulus: Stimulus) -> AccessDescriptor:
 def perform(stimulus: Stimulus, before: bytes) -> Performed:
     """The effect of the access on ``before`` (the 16 bytes at its physical address): data returned, bytes written.
 
-    Source: DDI 0487, A64 instruction descriptions of LDR, STR, LDP, STP, LDXR, STXR, LDADD, SWP and CAS.
+    Source: DDI 0487, A64 instruction descriptions of LDR, STR, LDP, STP, LDXR, STXR, LDADD, SWP, CAS, LDTR and STTR.
     """
     size = 1 << stimulus.size_log2
     mask = (1 << 8 * size) - 1
     old = int.from_bytes(before[:size], "little")
     new0 = (stimulus.value0 & mask).to_bytes(size, "little")
     match stimulus.kind:
-        case Kind.LOAD | Kind.LOAD_EXCLUSIVE | Operation.LOAD_ACROSS:
+        case Kind.LOAD | Kind.LOAD_EXCLUSIVE | Kind.LOAD_UNPRIVILEGED | Operation.LOAD_ACROSS:
             return Performed(old, 0, None)
-        case Kind.STORE | Operation.STORE_ACROSS:
+        case Kind.STORE | Kind.STORE_UNPRIVILEGED | Operation.STORE_ACROSS:
             return Performed(0, 0, new0)
         case Kind.LOAD_PAIR | Operation.LOAD_PAIR_ACROSS:
             return Performed(old, int.from_bytes(before[size : 2 * size], "little"), None)

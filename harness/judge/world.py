@@ -7,8 +7,9 @@ model and machine start from the same.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from harness.errors import MisuseError
 from harness.judge.calibration import register_entry
@@ -23,11 +24,25 @@ from refmodel.pas import EL
 from refmodel.registers import Register
 from refmodel.sysregs import HCR_EL2, SCR_EL3
 from refmodel.translation.regimes import Stage1, stage1_from
+from refmodel.translation.stage2 import Stage2
+
+
+class Stage1Source(Protocol):
+    """Where stage 1 of a scene comes from: tables, and the registers that put them in force."""
+
+    def writes(self) -> Iterable[tuple[int, bytes]]:
+        """The tables as (PA, bytes)."""
+
+    def registers(self, regime: Regime) -> tuple[Register, ...]:
+        """What to set to have these tables in a regime, the enable last."""
+
+    def attributes(self, regime: Regime) -> tuple[RegisterEntry, ...]:
+        """Memory attributes, which decide no fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BelowEL3(ABC):
-    """A PE in ``state`` at ``el`` (0, 1 or 2) with these control registers.
+    """A PE in ``state`` at ``el`` (0, 1 or 2) with PSTATE.PAN and these control registers.
 
     MisuseError for a state or level that no record below EL3 has.
     """
@@ -36,6 +51,7 @@ class BelowEL3(ABC):
     el: int
     scr: SCR_EL3
     hcr: HCR_EL2
+    pan: int = 0
 
     def __post_init__(self) -> None:
         if self.state not in lower.STATES or self.el not in (0, 1, 2):
@@ -57,15 +73,22 @@ class BelowEL3(ABC):
     def pe(self, features: Features) -> PEContext:
         """The PE as the model has it when a record's operation is issued (SPSR_EL3 of the probe: EL0t, EL1h, EL2h)."""
         scr = self.scr.replace(NSE=self.state >> 1, NS=self.state & 1)
-        return PEContext(el=EL(self.el), sp=int(self.el > 0), masked=0, scr=scr, hcr=self.hcr, features=features)
+        return PEContext(
+            el=EL(self.el), sp=int(self.el > 0), masked=0, pan=self.pan, scr=scr, hcr=self.hcr, features=features
+        )
 
     def regime(self) -> Regime:
         """The regime of the level's accesses."""
         return self.pe(Features()).TranslationRegime(EL(self.el))
 
+    def stage2(self) -> Stage2 | None:
+        """The registers of stage 2, None where the context has none."""
+        return None
+
     def registers(self) -> tuple[Register, ...]:
         """What the model reads, but for SCR_EL3."""
-        return (self.hcr, *self.controls())
+        stage2 = self.stage2()
+        return (*(() if stage2 is None else stage2.registers()), self.hcr, *self.controls())
 
     def record(self, stimulus: Stimulus) -> Record:
         """The record of a stimulus in the middle of a batch at EL3: registers stay set, nothing is invalidated."""
@@ -78,20 +101,34 @@ class BelowEL3(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorldContext(BelowEL3):
+class TabledContext(BelowEL3):
+    """A PE below EL3 with tables that the harness makes."""
+
+    @property
+    @abstractmethod
+    def source_of_stage1(self) -> Stage1Source:
+        """Stage 1 of the regime."""
+
+    def controls(self) -> tuple[Register, ...]:
+        """Those that lead to the tables."""
+        return self.source_of_stage1.registers(self.regime())
+
+    def entries(self) -> tuple[RegisterEntry, ...]:
+        """The registers that the model reads, and what it does not read: memory attributes and SIMD traps."""
+        fixed = [*self.source_of_stage1.attributes(self.regime()), RegisterEntry(lower.SCR_EL3, self.scr.value)]
+        fixed += [RegisterEntry(lower.CPTR_EL2, lower.CPTR_E2H)] if self.hcr.E2H else []
+        return (*map(register_entry, self.registers()), *fixed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldContext(TabledContext):
     """A PE below EL3 with tables of ``stage1``'s shape."""
 
     stage1: Stage1Tables
 
-    def controls(self) -> tuple[Register, ...]:
-        """Those that lead to the tables."""
-        return self.stage1.registers(self.regime())
-
-    def entries(self) -> tuple[RegisterEntry, ...]:
-        """The registers that the model reads, and what it does not read: memory attributes and SIMD traps."""
-        fixed = [*self.stage1.attributes(self.regime()), RegisterEntry(lower.SCR_EL3, self.scr.value)]
-        fixed += [RegisterEntry(lower.CPTR_EL2, lower.CPTR_E2H)] if self.hcr.E2H else []
-        return (*map(register_entry, self.registers()), *fixed)
+    @property
+    def source_of_stage1(self) -> Stage1Source:
+        return self.stage1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +138,13 @@ class WorldScene(Scene):
     context: BelowEL3
 
     @classmethod
-    def below_el3(cls, scene: Scene, context: WorldContext) -> WorldScene:
+    def below_el3(cls, scene: Scene, context: TabledContext) -> WorldScene:
         """The same GPT and GPC registers, seen from ``context``."""
         return cls(
             title=scene.title,
             gpccr=scene.gpccr,
             gptbr=scene.gptbr,
-            tables=(*scene.tables, *context.stage1.writes()),
+            tables=(*scene.tables, *context.source_of_stage1.writes()),
             gpcbw=scene.gpcbw,
             context=context,
         )
@@ -115,11 +152,13 @@ class WorldScene(Scene):
     def below(self, records: Sequence[Record]) -> list[Record]:
         """The records of stimuli moved to the context; the first invalidates what its state may have cached."""
         state, el = self.context.state, self.context.el
-        moved = [record._replace(state=state, el=el) for record in records]
+        pan = int(RecordFlag.PAN) if self.context.pan else 0
+        moved = [record._replace(state=state, el=el, flags=record.flags | pan) for record in records]
         return [record._replace(flags=record.flags | RecordFlag.TLBI_BEFORE) for record in moved[:1]] + moved[1:]
 
     def describe(self, stimulus: Stimulus) -> dict[str, str]:
         """The stimulus with the registers it runs under, for a person."""
         text = super().describe(stimulus) | stimulus.describe(self.context.source)
         registers = (self.context.scr, *self.context.registers())
+        text |= {"PSTATE.PAN": "1"} if self.context.pan else {}
         return text | {type(register).__name__: str(register) for register in registers}

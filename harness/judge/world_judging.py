@@ -33,7 +33,7 @@ from refmodel.rules import Rule
 
 ROUTES = (
     Rule.GPF_TO_EL3, Rule.GPF_TO_EL2, Rule.GPF_TGE, Rule.GPF_SECOND_STAGE, Rule.GPF_STAYS, Rule.GPT_FAULT_FROM_BELOW,
-    Rule.EXTERNAL_ABORT_ROUTE,
+    Rule.EXTERNAL_ABORT_ROUTE, Rule.S1_FAULT_ROUTE, Rule.S2_FAULT_ROUTE,
 )  # fmt: skip
 """Rules about which exception level takes an exception."""
 
@@ -45,6 +45,9 @@ _PAIRS = (
     {EC_DATA_ABORT_LOWER, EC_DATA_ABORT_SAME},
     {EC_INSTRUCTION_ABORT_LOWER, EC_INSTRUCTION_ABORT_SAME},
 )
+_TRANSLATION_FAULT = frozenset({Rule.S1_FAULT_ISS, Rule.S2_FAULT_ISS})
+_PRIORITIES = (Rule.ATOMIC_PRIORITY, Rule.FAULT_PRIORITY)
+"""Rules about whose fault it is: another level takes that of another stage."""
 _FSC_WALK = 0b1001
 _PAGE_BITS = 12
 
@@ -58,7 +61,7 @@ class WorldJudge(BatchJudge):
             raise TypeError(f"{state.scene.title} is no scene below EL3")
         self._context = state.scene.context
         pe = self._context.pe(self._gpt.gpc.features)
-        self._pe = PEState(bench.pe.regime, bench.pe.memory, pe, self._context.regimes())
+        self._pe = PEState(bench.pe.regime, bench.pe.memory, pe, self._context.regimes(), self._context.stage2())
         self._known: dict[tuple[int, int], Expectation] = {}
 
     def judge(self, items: Sequence[Item], results: Sequence[Result]) -> None:
@@ -74,8 +77,10 @@ class WorldJudge(BatchJudge):
     def _expectation(self, stimulus: Stimulus) -> Expectation:
         key = (stimulus.va >> _PAGE_BITS, stimulus.kind.number)
         if key not in self._known:
-            check_map(self._pe, self._gpt, stimulus)
-            self._known[key] = compile_permitted(self._permitted(stimulus, self._gpt), stimulus.va)
+            made = self._known[key] = compile_permitted(self._permitted(stimulus, self._gpt), stimulus.va)
+            # An address that is not translated has no map to be checked.
+            if any(_TRANSLATION_FAULT.isdisjoint(alternative.rules) for alternative in made.alternatives):
+                check_map(self._pe, self._gpt, stimulus)
         return self._known[key]
 
     def _permitted(self, stimulus: Stimulus, gpt: PossibleGPT, *, trace: bool = False) -> Permitted:
@@ -85,11 +90,28 @@ class WorldJudge(BatchJudge):
     def _against(
         self, stimulus: Stimulus, nearest: Alternative, mismatches: Sequence[compare.Mismatch], result: Result
     ) -> list[tuple[Rule, str]]:
-        different = otherwise(stimulus, nearest, mismatches, result)
+        different = otherwise(stimulus, nearest, mismatches, result, self._deciding(nearest))
         if different is None:
             return super()._against(stimulus, nearest, mismatches, result)
         rule, text = different
         return [(rule, text) for rule in self._tally.speaks_against((rule,))]
+
+    def _wrong_data(
+        self, rule: Rule, signature: str, stimulus: Stimulus, expected: dict[str, str], observed: dict[str, str],
+        index: int,
+    ) -> None:  # fmt: skip
+        """In a test about where leaves lead, the wrong data are those of a wrong address."""
+        if rule is Rule.PERMITTED_ACCESS_EFFECT:
+            leads = (Rule.S2_LEAF, Rule.S1_LEAF)
+            rule = next((leaf for leaf in leads if leaf in self._tally.cited), rule)
+        super()._wrong_data(rule, signature, stimulus, expected, observed, index)
+
+    def _deciding(self, alternative: Alternative) -> Rule:
+        """The rule that decides the outcome; a test about translation hears of the last of its own that fired."""
+        own = (rule for rule in reversed(alternative.rules) if rule in self._tally.cited)
+        return next((rule for rule in own if rule.value.startswith("TRN") and rule not in _DETAILS), None) or (
+            deciding_rule(alternative)
+        )
 
 
 def check_source(result: Result, context: BelowEL3, where: str) -> None:
@@ -114,15 +136,17 @@ def check_map(pe: PEState, gpt: PossibleGPT, stimulus: Stimulus) -> None:
 
 
 def otherwise(
-    stimulus: Stimulus, nearest: Alternative, mismatches: Sequence[compare.Mismatch], result: Result
-) -> tuple[Rule, str] | None:
+    stimulus: Stimulus, nearest: Alternative, mismatches: Sequence[compare.Mismatch], result: Result,
+    deciding: Rule | None = None,
+) -> tuple[Rule, str] | None:  # fmt: skip
     """The rule that an outcome of another kind speaks against, and how: performed or not, routing, class, vector, code
-    of an exception.  None where only the report differs.
+    of an exception.  None where only the report differs.  ``deciding``: the rule that decides, if that is known.
     """
+    deciding = deciding or deciding_rule(nearest)
     outcome = nearest.outcome
     if isinstance(outcome, AccessPerformed) or not result.taken:
-        return deciding_rule(nearest), compare.signature(stimulus, nearest, mismatches, result)
-    return _another_exception(nearest, outcome, result)
+        return deciding, compare.signature(stimulus, nearest, mismatches, result)
+    return _another_exception(nearest, outcome, result, deciding)
 
 
 def _stimulus(item: Item) -> Stimulus | None:
@@ -141,14 +165,15 @@ def deciding_rule(alternative: Alternative) -> Rule:
     return next((rule for rule in reversed(alternative.rules) if rule not in _DETAILS), Rule.AVAILABILITY)
 
 
-def _another_exception(alternative: Alternative, outcome: ExceptionTaken, result: Result) -> tuple[Rule, str] | None:
+def _another_exception(
+    alternative: Alternative, outcome: ExceptionTaken, result: Result, deciding: Rule
+) -> tuple[Rule, str] | None:
     """The rule that another exception than the permitted one breaks, and how; None if only its report differs."""
     syndrome, ec = outcome.syndrome, Slice(result.esr, 31, 26)
     permitted, observed = Slice(syndrome.iss, 5, 0), Slice(result.esr, 5, 0)
     shape = f"EC={syndrome.ec:#04x} FSC={permitted:#04x}"
-    deciding = deciding_rule(alternative)
     if result.target_el != syndrome.el.value:
-        route = next((rule for rule in ROUTES if rule in alternative.rules), deciding)
+        route = next((rule for rule in (*_PRIORITIES, *ROUTES) if rule in alternative.rules), deciding)
         return route, f"{shape}: taken to EL{result.target_el} instead of {syndrome.el.name}"
     if ec != syndrome.ec:
         same = {ec, syndrome.ec} in _PAIRS and Rule.EC_LOWER in alternative.rules

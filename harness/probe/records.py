@@ -60,6 +60,7 @@ class RecordFlag(IntFlag):
     TLBI_AFTER_REGS = 1 << 2  # ... and after they are set
     KEEP_REGS = 1 << 3  # do not restore the record's registers afterwards
     DESTRUCTIVE = 1 << 4  # may cost the target a power cycle; never part of a wire-only smoke set
+    PAN = 1 << 5  # below EL3: PSTATE.PAN is 1 when the operation is issued
 
 
 class ResultFlag(IntFlag):

@@ -13,7 +13,7 @@ from typing import Final
 from harness.judge.stimulus import Kind
 from harness.judge.world import BelowEL3, WorldScene
 from harness.probe import lower
-from harness.probe.records import RegisterEntry, World
+from harness.probe.records import RecordFlag, RegisterEntry, World
 from harness.state.state import REGISTERS, StateRecord, register_name
 from refmodel.access import FullTranslate, PEState, access_at
 from refmodel.choices import Chooser
@@ -23,12 +23,16 @@ from refmodel.gpt.types import GPCState
 from refmodel.memory import Memory
 from refmodel.observe import unobserved
 from refmodel.registers import Register
-from refmodel.sysregs import GPCCR_EL3, GPTBR_EL3, HCR_EL2, SCR_EL3
+from refmodel.sysregs import GPCCR_EL3, GPTBR_EL3, HCR_EL2, SCR_EL3, VSTCR_EL2, VSTTBR_EL2, VTCR_EL2, VTTBR_EL2
 from refmodel.translation.el3 import EL3Regime
 from refmodel.translation.regimes import controls
+from refmodel.translation.stage2 import Stage2, stage2_from
 
 UNREAD: Final = frozenset({lower.MAIR_EL1, lower.MAIR_EL2, lower.CPTR_EL2})
 """Registers that decide no fault: memory attributes and traps of SIMD."""
+
+NOWHERE: Final = 0
+"""Physical address of an access that is not translated: no RAM, so that nothing is looked at there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,13 @@ class RecordedContext(BelowEL3):
         """Those of the regime, from the list."""
         values = {entry.encoding: entry.value for entry in self.given}
         return tuple(register(values[encoding(register)]) for register in controls(self.regime()))
+
+    def stage2(self) -> Stage2 | None:
+        """Stage 2 where HCR_EL2.VM is 1, from the list."""
+        if not self.hcr.VM:
+            return None
+        values = {entry.encoding: entry.value for entry in self.given}
+        return stage2_from(lambda register: values[encoding(register)])
 
     def entries(self) -> tuple[RegisterEntry, ...]:
         """The list as it is."""
@@ -60,14 +71,24 @@ def context_of(record: StateRecord, entries: Sequence[RegisterEntry]) -> Recorde
     scr, hcr = values.get(lower.SCR_EL3), values.get(lower.HCR_EL2)
     if scr is None or hcr is None:
         return f"its context does not set {'SCR_EL3' if scr is None else 'HCR_EL2'}, which the model reads"
-    made = RecordedContext(state=record.state, el=record.el, scr=SCR_EL3(scr), hcr=HCR_EL2(hcr), given=tuple(entries))
+    made = RecordedContext(
+        state=record.state,
+        el=record.el,
+        scr=SCR_EL3(scr),
+        hcr=HCR_EL2(hcr),
+        pan=int(bool(record.flags & RecordFlag.PAN)),
+        given=tuple(entries),
+    )
     read = {lower.SCR_EL3, lower.HCR_EL2, *(encoding(register) for register in controls(made.regime()))}
+    second = {encoding(register) for register in (VTCR_EL2, VTTBR_EL2, VSTCR_EL2, VSTTBR_EL2)}
+    read |= second if made.hcr.VM else set()
     for number in sorted(read - values.keys()):
         return f"its context does not set {register_name(number)}, which the model reads"
     for number in sorted(values.keys() - read - UNREAD):
         return f"{register_name(number)} in its context is not judged at EL{record.el}"
     try:
         made.regimes()
+        made.stage2()
     except ValueError as error:
         return str(error)
     return made
@@ -87,16 +108,17 @@ class Places:
         memory: Memory,
         gpt: PossibleGPT | None = None,
     ) -> None:
-        self._pe = PEState(regime, memory, scene.context.pe(features), scene.context.regimes())
+        context = scene.context
+        self._pe = PEState(regime, memory, context.pe(features), context.regimes(), context.stage2())
         self._gpt = gpt or PossibleGPT(GPCState(GPCCR_EL3(), GPTBR_EL3(), features), memory)
 
     def of(self, va: int, kind: Kind) -> tuple[int, World] | str:
-        """Physical address and space, or why there is none."""
+        """Physical address and space, or why the model cannot say; ``NOWHERE`` where stage 1 refuses the access."""
         accdesc = access_at(kind.access_name, self._pe.context)
         try:
             _, address = FullTranslate(self._pe, self._gpt, va, accdesc, Chooser(), unobserved)
         except ValueError as error:
             return str(error)
         if address is None:
-            return f"virtual address {va:#x} leads nowhere by the state's tables"
+            return NOWHERE, World(self._pe.context.ss.value)
         return address.address, World(address.paspace.value)

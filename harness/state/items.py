@@ -96,8 +96,11 @@ def _problem_below(record: StateRecord, first: StateRecord) -> str:
         return f"operation {record.op.name} is not judged"
     if _crosses(record, record.va):
         return _CROSSING
-    if record.flags & ~RecordFlag.TLBI_BEFORE:
-        return f"flags {record.flags & ~RecordFlag.TLBI_BEFORE!r} are not judged"
+    if (record.flags ^ first.flags) & RecordFlag.PAN:
+        return "the model judges records that have one PSTATE.PAN"
+    others = record.flags & ~(RecordFlag.TLBI_BEFORE | RecordFlag.PAN)
+    if others:
+        return f"flags {others!r} are not judged"
     return f"{register_name(record.registers[0].encoding)} in its list is not judged" if record.registers else ""
 
 
@@ -107,7 +110,8 @@ def _item_below(record: StateRecord, places: Places) -> Item | str:
     if isinstance(place, str):
         return place
     stimulus = Stimulus(kind, record.va, *place, record.size_log2, record.value0, record.value1)
-    return Under(stimulus, flags=record.flags) if record.flags else stimulus
+    flags = record.flags & ~RecordFlag.PAN
+    return Under(stimulus, flags=flags) if flags else stimulus
 
 
 def _crosses(record: StateRecord, address: int) -> bool:

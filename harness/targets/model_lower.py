@@ -10,7 +10,7 @@ from typing import Final
 
 from harness.judge.stimulus import Kind
 from harness.probe.lower import SCR_BASE, STATES
-from harness.probe.records import Record, sysreg_encoding
+from harness.probe.records import Record, RecordFlag, sysreg_encoding
 from refmodel.access import FullTranslate, PEState, access_at
 from refmodel.choices import Chooser
 from refmodel.context import PEContext
@@ -31,9 +31,14 @@ from refmodel.sysregs import (
     TTBR0_EL2,
     TTBR1_EL1,
     TTBR1_EL2,
+    VSTCR_EL2,
+    VSTTBR_EL2,
+    VTCR_EL2,
+    VTTBR_EL2,
 )
 from refmodel.translation.el3 import EL3Regime
 from refmodel.translation.regimes import stage1_from
+from refmodel.translation.stage2 import stage2_from
 
 _RW: Final = 1 << 31
 
@@ -49,7 +54,20 @@ START: Final[Mapping[int, int]] = {
     encoding(HCR_EL2): _RW,
     **{
         encoding(register): 0
-        for register in (SCTLR_EL1, SCTLR_EL2, TTBR0_EL1, TTBR1_EL1, TTBR0_EL2, TTBR1_EL2, TCR_EL1, TCR_EL2)
+        for register in (
+            SCTLR_EL1,
+            SCTLR_EL2,
+            TTBR0_EL1,
+            TTBR1_EL1,
+            TTBR0_EL2,
+            TTBR1_EL2,
+            TCR_EL1,
+            TCR_EL2,
+            VTCR_EL2,
+            VTTBR_EL2,
+            VSTCR_EL2,
+            VSTTBR_EL2,
+        )
     },
     sysreg_encoding(3, 0, 10, 2, 0): 0,  # MAIR_EL1
     sysreg_encoding(3, 4, 10, 2, 0): 0,  # MAIR_EL2
@@ -69,10 +87,17 @@ def pe_state(
     """The PE that issues ``record``, from the machine's registers."""
     scr = SCR_EL3(registers[encoding(SCR_EL3)]).replace(NSE=record.state >> 1, NS=record.state & 1)
     hcr = HCR_EL2(registers[encoding(HCR_EL2)])
-    context = PEContext(el=EL(record.el), sp=int(record.el > 0), masked=0, scr=scr, hcr=hcr, features=features)
+    pan = int(bool(record.flags & RecordFlag.PAN))
+    context = PEContext(el=EL(record.el), sp=int(record.el > 0), masked=0, pan=pan, scr=scr, hcr=hcr, features=features)
     in_use = context.TranslationRegime(context.el)
     stage1 = stage1_from(in_use, lambda register: registers[encoding(register)])
-    return PEState(regime, memory, context, {in_use: stage1})
+    stage2 = stage2_from(lambda register: registers[encoding(register)]) if hcr.VM else None
+    return PEState(regime, memory, context, {in_use: stage1}, stage2)
+
+
+def key_of(record: Record) -> tuple[int, int, int]:
+    """What of a record decides the PE that issues it, its registers apart."""
+    return record.state, record.el, record.flags & RecordFlag.PAN
 
 
 def physical(pe: PEState, gpt: PossibleGPT, va: int, kind: Kind) -> int:

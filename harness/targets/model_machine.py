@@ -304,14 +304,14 @@ class Machine:
         """The PE as it is for the record's operation."""
         if record.el == EL.EL3.value:
             return self.pe
-        key, own = (record.state, record.el), self.own
+        key, own = model_lower.key_of(record), self.own
         if key not in own.below:
             made = model_lower.pe_state(record, own.registers, self.features, self.pe.regime, self.memory)
             own.below[key] = made
         return own.below[key]
 
     def _outcome(self, record: Record, kind: Kind) -> Outcome:
-        key = (record.address >> 12, kind.number, record.state, record.el)
+        key = (record.address >> 12, kind.number, *model_lower.key_of(record))
         outcome = self.own.outcomes.get(key)
         if outcome is None:
             contexts = self._contexts(record)
@@ -325,7 +325,7 @@ class Machine:
         return outcome
 
     def _access(self, record: Record, kind: Kind) -> bytes:
-        key = (record.address >> 12, kind.number, record.state, record.el)
+        key = (record.address >> 12, kind.number, *model_lower.key_of(record))
         if key not in self.own.pages:
             outcome = self._outcome(record, kind)
             if isinstance(outcome, ExceptionTaken):
@@ -372,10 +372,8 @@ class Machine:
             return model_lower.physical(pe, self.own.gpt, va, kind)
         if va >> address_space.SLOT_BITS < address_space.WINDOW_SLOT:
             return va & (1 << address_space.SLOT_BITS) - 1
-        index = va >> address_space.WINDOW_BITS & address_space.WINDOW_COUNT - 1
-        descriptor = self.memory.read64(_WINDOWS_L1 + 8 * index)
-        top = (descriptor >> 8 & 0b11) << 50
-        return top | descriptor & (1 << 50) - _GB | va & _GB - 1
+        # What is there may be a table of the suite's own.
+        return model_lower.physical(self.pe, self.own.gpt, va, kind)
 
 
 def far_of(record: Record) -> int:
@@ -398,16 +396,16 @@ def _result(
     data1: int = 0,
     par: int = 0,
 ) -> bytes:
-    taken = el = vector = esr = far = mfar = spsr = scr = 0
+    taken = el = vector = esr = far = hpfar = mfar = spsr = scr = 0
     if exception is not None:
         syndrome = exception.syndrome
         taken, el, vector = 1, syndrome.el.value, syndrome.vector
         esr = syndrome.ec << 26 | syndrome.il << 25 | syndrome.iss
         # Outcomes are remembered by page; FAR is the address of this very access.
         far = far_of(record) + _far_offset(record, exception)
-        mfar = exception.mfar or 0
+        hpfar, mfar = exception.hpfar or 0, exception.mfar or 0
         spsr, scr = model_lower.saved_program_status(record), model_lower.saved_scr(record)
     return RESULT.pack(
-        record.id, status, taken, el, vector, 0, 0, esr, far, 0, mfar, par, 0, spsr, data0, data1, 0, scr, record.pe,
-        record.group, 0, 0,
+        record.id, status, taken, el, vector, 0, 0, esr, far, hpfar, mfar, par, 0, spsr, data0, data1, 0, scr,
+        record.pe, record.group, 0, 0,
     )  # fmt: skip

@@ -14,12 +14,13 @@ from harness.probe.records import Op, Record, sysreg_encoding
 from harness.targets.encryption import EncryptedMemory
 from harness.targets.model_lower import encoding
 from refmodel.accdesc import AccessDescriptor
-from refmodel.access import PEState
+from refmodel.access import FullTranslate, PEState
 from refmodel.choices import Chooser
 from refmodel.context import PEContext, Regime
 from refmodel.faultrecord import Fault, FaultRecord
 from refmodel.faults import AArch64_Abort
 from refmodel.gpt.cache import PossibleGPT
+from refmodel.gpt.types import GPCFRecord
 from refmodel.mec.memory import Choices, Tag
 from refmodel.mec.registers import (
     CONTROLS,
@@ -43,10 +44,12 @@ from refmodel.mec.selection import (
     S1AMECFault,
     S1DisabledOutputMECID,
     S1OutputMECID,
+    S2OutputMECID,
     TTWalkMECID,
     WalkControls,
 )
 from refmodel.memory import Memory, PhysMemRetStatus
+from refmodel.observe import Observer, unobserved
 from refmodel.outcomes import ExceptionTaken, Syndrome
 from refmodel.pas import EL, FullAddress, PASpace, SecurityState
 from refmodel.registers import Register
@@ -178,6 +181,15 @@ class Contexts:
         amec, upper = DescriptorAMEC(descriptor), upper_range(self.record.address)
         return Tag(pas, S1OutputMECID(self.controls(), self.regime, pas, amec, self._read, upper=upper))
 
+    @property
+    def second_stage(self) -> bool:
+        """Whether stage 2 translates the access."""
+        return self.regime is Regime.Regime_EL10 and self.context.hcr.VM == 1
+
+    def second_output(self, pas: PASpace, descriptor: int) -> Tag:
+        """Context of an access that a leaf of stage 2 leads to ``pas``."""
+        return Tag(pas, S2OutputMECID(self.controls(), pas, DescriptorAMEC(descriptor), self._read))
+
     def amec_fault(self, pas: PASpace, descriptor: int | None) -> bool:
         """Whether the leaf's AMEC makes it a Translation fault."""
         amec = 0 if descriptor is None else DescriptorAMEC(descriptor)
@@ -195,10 +207,17 @@ class WalkView(Memory):
 
     def PhysMemRead(self, address: FullAddress, size: int) -> tuple[PhysMemRetStatus, int]:
         status, value = self._memory.PhysMemRead(address, size)
+        self._space = address.paspace
         if status is PhysMemRetStatus.OK and self._decrypt is not None:
             value = int.from_bytes(self._decrypt(address, size), "little")
         self.leaf = value
         return status, value
+
+    def read(self, address: int, length: int) -> bytes:
+        """Descriptors beside one that was fetched, in the same space."""
+        if self._decrypt is None:
+            return self._memory.read(address, length)
+        return self._decrypt(FullAddress(self._space, address), length)
 
 
 @dataclass(frozen=True)
@@ -239,9 +258,15 @@ class MecMemory:
             pas, cacheable = slot(va)
             return Reached(contexts.output(pas, 0), cacheable)
         view = WalkView(pe.memory, None)
-        walk = Walk(
-            pe.context, lambda address, observe: gpt.check(address, Chooser(), observe, access.ss), view, Chooser()
-        )
+        if contexts.second_stage:
+            _, address = FullTranslate(replace(pe, memory=view), gpt, va, access, Chooser(), unobserved)
+            assert address is not None and view.leaf is not None  # the access is permitted
+            return Reached(contexts.second_output(address.paspace, view.leaf), cacheable=True)
+
+        def check(address: FullAddress, observe: Observer) -> GPCFRecord:
+            return gpt.check(address, Chooser(), observe, access.ss)
+
+        walk = Walk(pe.context, check, view, Chooser())
         fault, translated = S1Translate(FaultRecord.none(access), pe.stage1(contexts.regime), va, walk)
         assert translated is not None  # the access is permitted
         pas = translated.address.paspace

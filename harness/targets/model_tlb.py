@@ -21,8 +21,8 @@ from refmodel.pas import FullAddress, SecurityState
 
 _SIZES = (30, 34, 36, 39, 29, 25, 21, 16, 14, 12)
 _TYPE = 0xF
-Access = tuple[int, int, int, int]
-"""Page of the virtual address, number of the kind of access, security state, exception level."""
+Access = tuple[int, int, int, int, int]
+"""Page of the virtual address, number of the kind of access, security state, exception level, PSTATE.PAN."""
 
 
 class GPTEntries:
@@ -112,7 +112,7 @@ class PE:
     entries: GPTEntries = field(default_factory=GPTEntries)
     pages: dict[Access, int] = field(default_factory=dict)
     outcomes: dict[Access, Outcome] = field(default_factory=dict)
-    below: dict[tuple[int, int], PEState] = field(default_factory=dict)
+    below: dict[tuple[int, int, int], PEState] = field(default_factory=dict)
 
     def changed(self) -> None:
         """Registers, memory or kept entries changed: compute anew."""

@@ -11,13 +11,16 @@ from harness.attestation import keys
 from harness.attestation.build import TokenParts, dismantle, encode, new_key, value_of
 from harness.attestation.cbor import Reader
 from harness.attestation.mutations import corpus
+from harness.attestation.mutations.mutation import put_claim
 from harness.attestation.vectors import Sample, c_arrays, samples
 from harness.attestation.verify import Status, verify_token
 from harness.errors import BadInputError
 from harness.tests.attestation_samples import RECORDED
 from harness.tests.test_attestation_corpus import judged_as_stated
+from refmodel.attestation import claims as c
 from refmodel.attestation.findings import Findings
 from refmodel.attestation.items import Map, Tag
+from refmodel.attestation.profiles import TAG_2_0
 
 SOURCE = """
 /* a token: 0x00, 0x01 */
@@ -92,6 +95,8 @@ def test_every_mutation_of_every_sample_is_judged_as_stated(tfa: list[Sample], t
 def around(sample: Sample, tag: int) -> TokenParts:
     """The recorded token's realm claims around a sample, under either tag (907: as TF-RMM 0.9 wraps it)."""
     parts = dismantle(RECORDED.read_bytes(), new_key("P-384"), sample.rak)
+    if tag == TAG_2_0:
+        parts = put_claim(parts, "realm", c.MEC_POLICY, "shared")
     item = Reader(Findings()).read(sample.token, "sample")
     assert isinstance(item, Tag)
     assert not isinstance(item.item, Map)

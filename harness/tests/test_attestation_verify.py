@@ -7,9 +7,12 @@ import resource
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,12 +22,14 @@ from harness.attestation.cbor import Limits
 from harness.attestation.mint import Statement, mint_parts
 from harness.attestation.mutations.mutation import put_claim
 from harness.attestation.show import tree
+from harness.attestation.vectors import SAMPLE_CPAK
 from harness.attestation.verify import Signature, Status, verify_token
 from harness.cli import main
 from harness.errors import BadInputError
 from harness.tests.attestation_samples import RECORDED, combination, parts_of
 from refmodel.attestation import claims as c
 from refmodel.attestation.findings import Findings
+from refmodel.attestation.profiles import COMBINATIONS
 from refmodel.attestation.token import Decoded, Judged, judge
 from refmodel.rules import Rule
 
@@ -39,6 +44,12 @@ def test_the_recorded_token_holds_and_is_unverified_without_the_platform_key() -
     assert made.findings.errors == []
     assert made.judged.combination is combination("RMM 1.0")
     assert made.findings.held[Rule.RAK_BINDING] == 1
+
+
+def test_the_recorded_token_is_valid_with_the_key_of_the_sample_platform() -> None:
+    made = verify_token(TOKEN, platform_key=keys.point_key(SAMPLE_CPAK), challenge=bytes(range(64)))
+    assert made.findings.errors == []
+    assert made.status is Status.VALID
 
 
 def test_the_wrong_platform_key_is_found() -> None:
@@ -89,7 +100,7 @@ def test_all_errors_are_listed_each_with_its_byte() -> None:
     assert "is the integer 28672" in errors[Rule.CLAIM_VALUE].message
 
 
-@pytest.mark.parametrize("name", ["TF-RMM 0.9", "TF-RMM before the realm profile, on a 1.0 platform token"])
+@pytest.mark.parametrize("name", [made.name for made in COMBINATIONS if made.note])
 def test_known_firmware_is_accepted_by_name(name: str) -> None:
     parts = parts_of(combination(name))
     made = verify_token(parts.build(), platform_key=parts.platform.key.public_key())
@@ -98,10 +109,19 @@ def test_known_firmware_is_accepted_by_name(name: str) -> None:
 
 
 def test_the_hybrid_of_one_firmware_is_no_general_licence() -> None:
-    """The MEC policy claim is TF-RMM 0.9's under tag 907 only."""
-    parts = parts_of(combination("RMM 1.0"))
-    parts = replace(parts, realm=replace(parts.realm, claims=parts.realm.claims.put(c.MEC_POLICY, 0)))
-    assert verify_token(parts.build()).findings.broken() == {Rule.CLAIM_OF_PROFILE}
+    """The MEC policy claim of a 1.0 profile is TF-RMM's: as a text under tag 399, and never without a realm profile."""
+
+    def broken(name: str, value: int | str | None) -> frozenset[Rule]:
+        parts = parts_of(combination(name))
+        claims = parts.realm.claims.without(c.MEC_POLICY)
+        claims = claims if value is None else claims.put(c.MEC_POLICY, value)
+        return verify_token(replace(parts, realm=replace(parts.realm, claims=claims)).build()).findings.broken()
+
+    assert broken("RMM 1.0", "shared") == broken("TF-RMM 0.9", "private") == broken("TF-RMM 0.9", 1) == frozenset()
+    assert broken("RMM 1.0", 0) == {Rule.CLAIM_TYPE}
+    assert broken("RMM 1.0 without realm profile", "shared") == {Rule.CLAIM_OF_PROFILE}
+    assert broken("TF-RMM 0.9", None) == {Rule.PROFILE_COMBINATION}
+    assert broken("TF-RMM after 0.9, on a 1.0 platform token", "shared") == {Rule.CLAIM_TYPE}
 
 
 def hesrak(challenge: bytes) -> TokenParts:
@@ -191,6 +211,14 @@ def test_any_bytes_are_judged_without_a_crash(data: bytes) -> None:
     assert made.findings.errors
 
 
+def self_signed(key: keys.PrivateKey) -> bytes:
+    """A certificate of a key by itself, as PEM."""
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "CPAK")])
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, day, day + timedelta(days=1))
+    return builder.sign(key, hashes.SHA384()).public_bytes(serialization.Encoding.PEM)
+
+
 def test_keys_from_pem_jwk_and_certificate(tmp_path: Path) -> None:
     key = new_key("P-384")
     octets = keys.public_octets(key.public_key())
@@ -200,7 +228,9 @@ def test_keys_from_pem_jwk_and_certificate(tmp_path: Path) -> None:
     private.write_bytes(keys.pem(key))
     jwk = tmp_path / "key.json"
     jwk.write_text(json.dumps(keys.jwk(key.public_key())))
-    for path in (pem, private, jwk):
+    certificate = tmp_path / "certificate.pem"
+    certificate.write_bytes(self_signed(key))
+    for path in (pem, private, jwk, certificate):
         assert keys.public_octets(keys.load_public_key(path)) == octets
 
 
@@ -236,6 +266,10 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("show", token) == 0
     assert run("mint", "-o", token, "--combination", "x") == 3
     assert run("mint") == 3
+    assert run("mint", "-o", token, "--rim", "00") == 3
+    with pytest.raises(SystemExit) as caught:
+        run("mint", "-o", token, "--lifecycle", "x")
+    assert caught.value.code == 3
     assert "Traceback" not in capsys.readouterr().err
 
 

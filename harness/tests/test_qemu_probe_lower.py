@@ -404,6 +404,20 @@ def test_scr_el3_is_the_probes_again_at_el3(target: QemuTarget) -> None:
     assert ok(target, read).data0 == plain
 
 
+@pytest.mark.parametrize("el", [1, 0])
+def test_pan_is_the_records(target: QemuTarget, pages: LowerPages, el: int) -> None:
+    """With PAN EL1 does not read what EL0 may; EL0 does, a record without the flag does, and EL3 has no such flag."""
+    load = Record(0, Op.LOAD, address=DATA, state=World.NON_SECURE, el=el)
+    at_el3 = Record(0, Op.LOAD, address=DATA, flags=RecordFlag.PAN)
+    made = IdentityMap(STAGE_1, pages.base)
+    target.write_memory(STAGE_1, made.tables())
+    context = (*hcr(), *made.registers(Regime.EL1_0))
+    records = [load, load._replace(flags=RecordFlag.PAN), load, at_el3]
+    results = target.run(Batch(records=records, context=context))
+    assert [result.taken for result in results] == [0, int(el == 1), 0, 0]
+    assert results[-1].status == Status.REFUSED
+
+
 def test_registers_of_a_record_are_in_force_below_el3(target: QemuTarget) -> None:
     read = Record(0, Op.MRS, aux=TPIDR_EL0, state=World.SECURE, el=0)
     first, second, third = run(target, [read] * 3, registers={1: (RegisterEntry(TPIDR_EL0, 55),)})

@@ -117,17 +117,27 @@ def without(number: int) -> dict[int, int]:
     return {encoding: value for encoding, value in STAGE_1_OFF.items() if encoding != number}
 
 
+def test_an_address_that_stage_1_refuses_is_judged(player: Player) -> None:
+    """No table at all, and PAN: a translation fault of level 0, which no memory has to do with."""
+    made = below(
+        replace(LOAD, flags=RecordFlag.TLBI_BEFORE | RecordFlag.PAN),
+        registers={**STAGE_1_OFF, lower.SCTLR_EL1: 1, lower.TCR_EL1: TWO_RANGES, lower.TTBR0_EL1: CLEAN},
+        entry=OPEN,
+    )
+    seen = player.play(made)
+    assert seen.outcome is Outcome.PERMITTED and seen.result is not None
+    assert (seen.result.target_el, seen.result.esr >> 26, seen.result.esr & 0x3F) == (1, 0x25, 0x04)
+    said = judgeable(below(LOAD, replace(LOAD, flags=RecordFlag.PAN)), player.session)
+    assert isinstance(said, str) and "one PSTATE.PAN" in said
+
+
 @pytest.mark.parametrize(
     ("made", "why"),
     [
         (below(registers=without(lower.SCR_EL3)), "does not set SCR_EL3"),
         (below(registers=without(lower.TCR_EL1)), "does not set TCR_EL1"),
-        (below(registers={**STAGE_1_OFF, lower.VTTBR_EL2: 1}), "S3_4_C2_C1_0 in its context is not judged at EL1"),
-        (below(registers={**STAGE_1_OFF, lower.HCR_EL2: lower.HCR_RW | 1}), "stage 2 is not modelled"),
-        (
-            below(registers={**STAGE_1_OFF, lower.SCTLR_EL1: 1, lower.TCR_EL1: TWO_RANGES}),
-            "record 0: virtual address 0x80002000 leads nowhere",
-        ),
+        (below(registers={**STAGE_1_OFF, lower.VTTBR_EL2: 1}), "VTTBR_EL2 in its context is not judged at EL1"),
+        (below(registers={**STAGE_1_OFF, lower.HCR_EL2: lower.HCR_RW | 1}), "does not set VTTBR_EL2"),
         (
             below(registers={**STAGE_1_OFF, lower.SCTLR_EL1: 1, lower.TCR_EL1: 1 << 14}),
             "only the 4KB translation granule",
@@ -140,7 +150,7 @@ def without(number: int) -> dict[int, int]:
         (below(replace(LOAD, flags=RecordFlag.TLBI_BEFORE | RecordFlag.KEEP_REGS)), "flags .*KEEP_REGS.* not judged"),
     ],
     ids=[
-        "scr", "tcr", "vttbr", "stage-2", "nowhere", "granule", "no-tlbi", "two-states", "two-levels", "op", "list",
+        "scr", "tcr", "vttbr", "stage-2", "granule", "no-tlbi", "two-states", "two-levels", "op", "list",
         "flags",
     ],
 )  # fmt: skip

@@ -3,8 +3,8 @@
 
 #define PAGE 4096ul
 #define ESR_MAGIC 0x45535201u
-#define SIGINFO_CODE 2 /* 32-bit words into siginfo_t */
-#define SIGINFO_ADDRESS 2 /* 64-bit words */
+#define SIGINFO_CODE 2        /* 32-bit words into siginfo_t */
+#define SIGINFO_ADDRESS 2     /* 64-bit words */
 #define UCONTEXT_RESERVED 464 /* bytes from ucontext_t to the records that follow the general registers */
 #define UCONTEXT_SIZE 4560
 

@@ -1,5 +1,5 @@
-/* System calls of AArch64 Linux, without a C library: the tool has to build with a bare compiler.  Numbers and layouts are
- * those of the kernel's user interface (asm-generic/unistd.h, asm/sigcontext.h, linux/kvm.h). */
+/* System calls of AArch64 Linux, without a C library: the tool has to build with a bare compiler.  Numbers and layouts
+ * are those of the kernel's user interface (asm-generic/unistd.h, asm/sigcontext.h, linux/kvm.h). */
 #ifndef SYSCALLS_H
 #define SYSCALLS_H
 

@@ -79,7 +79,9 @@ bool parse_number(const char *text, uint64_t *value)
     *value = 0;
     for (unsigned digits = 0; *text; digits++, text++) {
         char c = *text;
-        unsigned digit = c >= '0' && c <= '9' ? (unsigned)(c - '0') : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a' + 10) : 16;
+        unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+                         : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a' + 10)
+                                                : 16;
         if (digit > 15 || digits == 16) {
             return false;
         }

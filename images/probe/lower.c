@@ -13,6 +13,7 @@
 #define PAS_OF(state) ((uint64_t)((state) ^ 2) << PAS_SHIFT)
 
 #define SPSR_D_I_F (1ul << 9 | 1ul << 7 | 1ul << 6)
+#define SPSR_PAN (1ul << 22)
 #define SPSR_HANDLER 1ul /* SP_ELx */
 
 /* What EL1 and EL2 have until the harness says otherwise: no translation, no traps. */
@@ -173,6 +174,7 @@ static void lay_drop(const struct record *record, const struct pages *pages, uin
     uint64_t state = (record->state & 1 ? SCR_NS : 0) | (record->state & 2 ? SCR_NSE : 0);
     drop->elr = entry;
     drop->spsr = SPSR_D_I_F | (uint64_t)record->el << 2 | (record->el ? SPSR_HANDLER : 0);
+    drop->spsr |= record->flags & FLAG_PAN ? SPSR_PAN : 0;
     drop->vbar_el1 = pages->vectors[1];
     drop->vbar_el2 = pages->vectors[2];
     drop->link = pages->stubs + (link - (uint64_t)lower_stubs);
@@ -249,7 +251,7 @@ void run_lower(const struct batch *batch, const struct record *record, struct re
     }
     lay_drop(record, &pages, entry);
     watchdog_watch();
-    if (likely(!record->regs_count && !record->flags && !is_smc_like(record->op))) {
+    if (likely(!record->regs_count && !(record->flags & ~FLAG_PAN) && !is_smc_like(record->op))) {
         survive_op(record->address, record->value0, record->value1, stub_drop, record->aux);
     } else {
         const struct operands operands = {record->address, record->value0, record->value1, record->aux};

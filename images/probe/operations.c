@@ -205,6 +205,9 @@ static enum status validate(const struct batch *batch, const struct record *reco
     if (record->flags & FLAG_DUMP && (record->dump_offset % 8 || !inside(batch, record->dump_offset, DUMP_SIZE))) {
         return STATUS_REFUSED;
     }
+    if (record->flags & FLAG_PAN && is_own(record)) {
+        return STATUS_REFUSED;
+    }
     if (!supported_here(record) || !operations[record->op].stub[0]) {
         return STATUS_UNSUPPORTED;
     }

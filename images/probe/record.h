@@ -53,7 +53,8 @@ enum record_flag {
     FLAG_TLBI_AFTER_REGS = 1 << 2,
     FLAG_KEEP_REGS = 1 << 3,
     FLAG_DESTRUCTIVE = 1 << 4,
-    FLAG_ALL = (1 << 5) - 1
+    FLAG_PAN = 1 << 5,
+    FLAG_ALL = (1 << 6) - 1
 };
 
 enum requester { REQUESTER_PE_DATA = 0, REQUESTER_PE_FETCH = 1 };

@@ -13,6 +13,7 @@ from refmodel.attestation.shapes import (
     ArrayShape,
     BoolShape,
     BytesShape,
+    ChoiceShape,
     Field,
     IntShape,
     RecordShape,
@@ -138,6 +139,10 @@ PLATFORM_CLAIMS: Final = {
     )
 }
 
+_POLICY_TEXT: Final = TextShape(("shared", "private"))
+MEC_POLICY_TEXT: Final = Claim(MEC_POLICY, "cca-realm-mec-policy", _POLICY_TEXT)
+"""The MEC policy as drafts before 2.0 had it, and TF-RMM 0.8 and 0.9 emit it."""
+MEC_POLICY_EITHER: Final = Claim(MEC_POLICY, "cca-realm-mec-policy", ChoiceShape((_POLICY, _POLICY_TEXT)))
 SW_COMPONENTS_1: Final = Claim(SW_COMPONENTS, "cca-platform-sw-components", ArrayShape(RecordShape(_COMPONENT_1)))
 """The software components of the 1.0 profiles, without live activation and countersigners."""
 

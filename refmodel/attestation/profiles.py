@@ -167,9 +167,9 @@ PLATFORM_PROFILES: Final = {
 class Combination:
     """Wrapper, platform profiles and realm profiles that belong together.
 
-    ``realm_rules``: the profile whose rules hold for the realm token.  ``extra``: realm claims that this firmware adds
-    and its profile does not have.  ``headers``: what both envelopes' headers may hold.
-    ``note`` is empty for what a specification defines, else says who does so.
+    ``realm_rules``: the profile whose rules hold for the realm token.  ``extra``: realm claims that this firmware
+    always adds and its profile does not have.  ``headers``: what both envelopes' headers may hold.  ``note`` is empty
+    for what a specification defines, else says who does so.
     """
 
     name: str
@@ -178,9 +178,14 @@ class Combination:
     realm: str
     realm_rules: str
     keys: frozenset[KeyForm] = frozenset(KeyForm)
-    extra: frozenset[int] = frozenset()
+    extra: tuple[Claim, ...] = ()
     headers: HeaderTable = HEADERS_1
     note: str = ""
+
+    @property
+    def extra_labels(self) -> frozenset[int]:
+        """The labels of ``extra``."""
+        return frozenset(claim.label for claim in self.extra)
 
 
 _ALL_2026 = frozenset(value for value in PLATFORM_PROFILES if ",2026:" in value)
@@ -220,8 +225,25 @@ COMBINATIONS: Final = (
         platforms=frozenset({PLATFORM_1_0}),
         realm=REALM_1_0,
         realm_rules=REALM_1_0,
-        extra=frozenset({c.MEC_POLICY}),
+        extra=(c.MEC_POLICY_EITHER,),
         note="TF-RMM 0.9 wraps tokens of the 1.0 profiles as 2.0 does and adds the MEC policy claim",
+    ),
+    Combination(
+        name="TF-RMM 0.8",
+        tag=TAG_1_0,
+        platforms=frozenset({PLATFORM_1_0}),
+        realm=REALM_1_0,
+        realm_rules=REALM_1_0,
+        extra=(c.MEC_POLICY_TEXT,),
+        note="TF-RMM 0.8 adds the MEC policy claim, as a text, to tokens of the 1.0 profiles",
+    ),
+    Combination(
+        name="TF-RMM after 0.9, on a 1.0 platform token",
+        tag=TAG_2_0,
+        platforms=frozenset({PLATFORM_1_0}),
+        realm=REALM_2024,
+        realm_rules=REALM_2024,
+        note="TF-RMM has gone to the realm profile of 2.0, TF-A's sample platform token has not",
     ),
     Combination(
         name="TF-RMM before the realm profile, on a 1.0 platform token",
@@ -236,11 +258,20 @@ COMBINATIONS: Final = (
 """What is accepted: first what specifications define, then firmware by name."""
 
 
-def candidates(tag: int | None, platform: str, realm: str) -> tuple[Combination, ...]:
-    """The combinations that a token's tag and profile values fit; the form of the key may still decide."""
-    return tuple(
-        made for made in COMBINATIONS if made.tag == tag and platform in made.platforms and made.realm == realm
-    )
+def candidates(
+    tag: int | None, platform: str, realm: str, labels: frozenset[int] = frozenset()
+) -> tuple[Combination, ...]:
+    """The combinations that a token's tag, profile values and realm claims fit; the form of the key may still decide.
+
+    Where the claims that a firmware adds are there, it is that firmware.
+    """
+    fitting = [
+        made
+        for made in COMBINATIONS
+        if made.tag == tag and platform in made.platforms and made.realm == realm and made.extra_labels <= labels
+    ]
+    firmware = [made for made in fitting if made.extra]
+    return tuple(firmware or fitting)
 
 
 def nearest(platform: str, realm: str) -> Combination | None:

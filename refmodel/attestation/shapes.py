@@ -66,9 +66,16 @@ class RecordShape:
     fields: Mapping[int, Field]
 
 
-Shape = BytesShape | TextShape | IntShape | BoolShape | ArrayShape | RecordShape
+@dataclass(frozen=True, slots=True)
+class ChoiceShape:
+    """A value of one of several shapes of different types."""
 
-_KIND: Mapping[type[Shape], tuple[type[Item], str]] = {
+    options: tuple[IntShape | TextShape, ...]
+
+
+Shape = ChoiceShape | BytesShape | TextShape | IntShape | BoolShape | ArrayShape | RecordShape
+
+_KIND: Mapping[type, tuple[type[Item], str]] = {
     BytesShape: (Bytes, "a byte string"),
     TextShape: (Text, "a text string"),
     IntShape: (Int, "an integer"),
@@ -80,6 +87,8 @@ _KIND: Mapping[type[Shape], tuple[type[Item], str]] = {
 
 def check_shape(shape: Shape, item: Item, claim: str, findings: Findings) -> bool:
     """Whether ``item`` has the shape; what it lacks goes to ``findings`` under the name ``claim``."""
+    if isinstance(shape, ChoiceShape):
+        return _check_choice(shape, item, claim, findings)
     kind, words = _KIND[type(shape)]
     text = f"must be {words}, not {describe(item)}" if not isinstance(item, kind) else ""
     if not findings.expect(isinstance(item, kind), Rule.CLAIM_TYPE, claim, text, item.offset):
@@ -98,6 +107,16 @@ def check_shape(shape: Shape, item: Item, claim: str, findings: Findings) -> boo
         case RecordShape(), Map():
             return _check_record(shape, item, claim, findings)
     return True
+
+
+def _check_choice(shape: ChoiceShape, item: Item, claim: str, findings: Findings) -> bool:
+    """By the option whose type the item has."""
+    fitting = [option for option in shape.options if isinstance(item, _KIND[type(option)][0])]
+    words = " or ".join(_KIND[type(option)][1] for option in shape.options)
+    if not fitting:
+        findings.error(Rule.CLAIM_TYPE, claim, f"must be {words}, not {describe(item)}", item.offset)
+        return False
+    return check_shape(fitting[0], item, claim, findings)
 
 
 def _check_bytes(shape: BytesShape, item: Bytes, claim: str, findings: Findings) -> bool:

@@ -22,7 +22,7 @@ from refmodel.attestation.claimset import (
 )
 from refmodel.attestation.findings import Findings
 from refmodel.attestation.headers import HEADERS_1, Algorithm, Sign1, check_headers
-from refmodel.attestation.items import Bytes, Item, Map, Text
+from refmodel.attestation.items import Bytes, Int, Item, Map, Text
 from refmodel.attestation.profiles import (
     PLATFORM_PROFILES,
     REALM_PROFILES,
@@ -119,7 +119,8 @@ def _combination(tag: int | None, platform: Map | None, realm: Map | None, findi
     platform_value, realm_value = _profile_value(platform), _profile_value(realm)
     known = _known_profile(platform, c.PLATFORM_CLAIMS[c.PROFILE].name, list(PLATFORM_PROFILES), findings)
     known &= _known_profile(realm, c.REALM_CLAIMS[c.PROFILE].name, list(REALM_PROFILES), findings)
-    fitting = candidates(tag, platform_value, realm_value)
+    labels = frozenset(key.value for key, _ in realm.pairs if isinstance(key, Int)) if realm else frozenset[int]()
+    fitting = candidates(tag, platform_value, realm_value, labels)
     if len(fitting) > 1:
         key = realm.get(c.RAK) if realm else None
         form = key_form(key.value) if isinstance(key, Bytes) else None
@@ -176,8 +177,9 @@ def _judge_platform(found: Map, profile: PlatformProfile, findings: Findings) ->
 
 def _judge_realm(found: Map, combination: Combination, findings: Findings) -> ClaimSet:
     profile = REALM_PROFILES[combination.realm_rules]
-    optional = profile.optional | combination.extra
-    made = judge_claims("realm", found, profile.claims, profile.mandatory, optional, findings)
+    claims = {**profile.claims, **{claim.label: claim for claim in combination.extra}}
+    optional = profile.optional | combination.extra_labels
+    made = judge_claims("realm", found, claims, profile.mandatory, optional, findings)
     check_realm_hashes(made, findings)
     return made
 

@@ -8,6 +8,7 @@ machine under test, or of an exploration, never the judge's.
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from typing import Any
 
 from refmodel.mutants.attestation import ATTESTATION_MUTANTS
@@ -17,15 +18,18 @@ from refmodel.mutants.mec import MEC_MUTANTS
 from refmodel.mutants.mutant import Mutant, Patch
 from refmodel.mutants.rmi import RMI_MUTANTS
 from refmodel.mutants.rmm import RMM_MUTANTS
-from refmodel.mutants.worlds import WITHOUT_SUITE, WORLDS_MUTANTS
+from refmodel.mutants.translation import TRANSLATION_MUTANTS
+from refmodel.mutants.worlds import OF_STAGE_2, WITHOUT_SUITE, WORLDS_MUTANTS
 
 MUTANTS: tuple[Mutant, ...] = (
     *GPT_MUTANTS,
     *CACHING_MUTANTS,
-    *(m for m in WORLDS_MUTANTS if m.name not in WITHOUT_SUITE),
+    *(m for m in WORLDS_MUTANTS if m.name not in WITHOUT_SUITE | OF_STAGE_2),
+    *(replace(m, subject="translation") for m in WORLDS_MUTANTS if m.name in OF_STAGE_2),
     *ATTESTATION_MUTANTS,
     *RMI_MUTANTS,
     *MEC_MUTANTS,
+    *TRANSLATION_MUTANTS,
 )
 PENDING: tuple[Mutant, ...] = tuple(m for m in WORLDS_MUTANTS if m.name in WITHOUT_SUITE)
 

@@ -208,7 +208,8 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
     _mutant("pgs-not-implemented-accepted", Rule.PGS_NOT_IMPLEMENTED,
             Patch(_CHECK, "GPCRegistersConsistent", _every_granule)),
     _mutant("stage-2-fetch-unreported", Rule.GPCP,
-            Patch(_FETCH, "FetchStage2Descriptor", _never_reports_stage_2_fetches)),
+            Patch(_FETCH, "FetchStage2Descriptor", _never_reports_stage_2_fetches),
+            Patch("refmodel.translation.stage2", "FetchStage2Descriptor", _never_reports_stage_2_fetches)),
     _mutant("scr-gpf-ignored", Rule.GPF_TO_EL3, Patch(_FAULTS, "ReportAsGPCException", _fail_never_to_el3)),
     _mutant("hcr-gpf-ignored", Rule.GPF_TO_EL2, _context("_abort_target", _hcr(GPF=0))),
     _mutant("tge-ignored", Rule.GPF_TGE, _context("_abort_target", _hcr(TGE=0))),
@@ -248,7 +249,8 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
             Patch(_PERMISSIONS, "S1ComputePermissions", _everything_executes)),
 )  # fmt: skip
 
-WITHOUT_SUITE = frozenset(
-    {"stage-2-fetch-unreported", "second-stage-to-el1", "s1ptw-lost", "s2ptw-lost", "hpfar-zero", "vncr-lost"}
-)  # fmt: skip
-"""Mutants of stage 2 and of accesses that FEAT_NV2 makes: no suite has such stimuli yet."""
+WITHOUT_SUITE = frozenset({"vncr-lost"})
+"""Mutants of accesses that FEAT_NV2 makes: no suite has such stimuli yet."""
+
+OF_STAGE_2 = frozenset({"stage-2-fetch-unreported", "second-stage-to-el1", "s1ptw-lost", "s2ptw-lost", "hpfar-zero"})
+"""Mutants that the suite of translation hunts."""

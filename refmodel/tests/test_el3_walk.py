@@ -201,14 +201,26 @@ def test_address_size_comes_before_access_flag_and_that_before_permission() -> N
     ("descriptor", "table", "denied"),
     [
         (ROOT_LEAF, 0, set[str]()),
-        (ROOT_LEAF | READ_ONLY, 0, {"store", "store-exclusive", "atomic", "dc-zva"}),
-        (ROOT_LEAF, AP_TABLE, {"store", "store-exclusive", "atomic", "dc-zva"}),
+        (
+            ROOT_LEAF | READ_ONLY,
+            0,
+            {"store", "store-unprivileged", "store-exclusive", "exclusive-sequence", "atomic", "dc-zva"},
+        ),
+        (
+            ROOT_LEAF,
+            AP_TABLE,
+            {"store", "store-unprivileged", "store-exclusive", "exclusive-sequence", "atomic", "dc-zva"},
+        ),
         (ROOT_LEAF | XN, 0, {"fetch"}),
         (ROOT_LEAF, XN_TABLE, {"fetch"}),
         (AF, 0, {"fetch"}),
         (AF | NS, 0, {"fetch"}),
         (AF | NSE | NS, 0, {"fetch"}),
-        (ROOT_LEAF | XN | READ_ONLY, 0, {"store", "store-exclusive", "atomic", "dc-zva", "fetch"}),
+        (
+            ROOT_LEAF | XN | READ_ONLY,
+            0,
+            {"store", "store-unprivileged", "store-exclusive", "exclusive-sequence", "atomic", "dc-zva", "fetch"},
+        ),
     ],
 )
 def test_permissions(descriptor: int, table: int, denied: set[str]) -> None:

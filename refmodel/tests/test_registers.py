@@ -36,6 +36,10 @@ from refmodel.sysregs import (
     TTBR0_EL3,
     TTBR1_EL1,
     TTBR1_EL2,
+    VSTCR_EL2,
+    VSTTBR_EL2,
+    VTCR_EL2,
+    VTTBR_EL2,
 )
 
 values = st.integers(0, (1 << 64) - 1)
@@ -96,6 +100,10 @@ ENCODINGS = {
     TTBR1_EL1: (3, 0, 2, 0, 1),
     TTBR0_EL2: (3, 4, 2, 0, 0),
     TTBR1_EL2: (3, 4, 2, 0, 1),
+    VTTBR_EL2: (3, 4, 2, 1, 0),
+    VTCR_EL2: (3, 4, 2, 1, 2),
+    VSTTBR_EL2: (3, 4, 2, 6, 0),
+    VSTCR_EL2: (3, 4, 2, 6, 2),
 }
 
 

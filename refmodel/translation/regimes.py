@@ -109,7 +109,7 @@ class EL2Regime:
             txsz=tcr.T0SZ,
             ps=tcr.PS,
             ds=pe.features.lpa2 and tcr.DS == 1,
-            hpd=tcr.HPD == 1,
+            hpd=pe.features.hpds and tcr.HPD == 1,
             wxn=self.sctlr.WXN == 1,
             sif=_sif(pe),
         )
@@ -127,11 +127,11 @@ def _two_range_params(pe: PEContext, tcr: TwoRangeTCR, sctlr: SCTLR_EL1 | SCTLR_
         txsz=tcr.T1SZ if upper else tcr.T0SZ,
         ps=tcr.IPS,
         ds=pe.features.lpa2 and tcr.DS == 1,
-        hpd=(tcr.HPD1 if upper else tcr.HPD0) == 1,
+        hpd=pe.features.hpds and (tcr.HPD1 if upper else tcr.HPD0) == 1,
         epd=(tcr.EPD1 if upper else tcr.EPD0) == 1,
-        e0pd=(tcr.E0PD1 if upper else tcr.E0PD0) == 1,
+        e0pd=pe.features.e0pd and (tcr.E0PD1 if upper else tcr.E0PD0) == 1,
         wxn=sctlr.WXN == 1,
-        epan=sctlr.EPAN == 1,
+        epan=pe.features.pan3 and sctlr.EPAN == 1,
         sif=_sif(pe),
     )
 

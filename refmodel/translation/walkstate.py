@@ -3,8 +3,8 @@
 Source: DDI 0487, shared pseudocode ``S1TTWParams``, ``TTWState``, ``AArch64_S1StartLevel``,
 ``AArch64_S1TTBaseAddress``, ``AArch64_S1InitialTTWState``, ``AArch64_S1SLTTEntryAddress``, ``AArch64_TTEntryAddress``,
 ``AArch64_DecodeDescriptorType``, ``AArch64_NextTableBase``, ``AArch64_LeafBase``, ``AArch64_S1NextWalkStateTable``,
-``AArch64_S1NextWalkStateLeaf`` and ``StageOA``.  Memory attributes, the Contiguous bit, nT, MECIDs and D128 are not
-here.
+``AArch64_S1NextWalkStateLeaf``, ``AArch64_ContiguousBit`` and ``StageOA``.  Memory attributes, nT, MECIDs and D128 are
+not here.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from refmodel.features import Features
 from refmodel.pas import DecodePASpace, FullAddress, PASpace, SecurityState
 
 FINAL_LEVEL = 3
-_GRANULE_BITS, _STRIDE, _DESCRIPTOR_BITS = 12, 9, 3
+CONTIGUOUS_ENTRIES_BITS = 4
+"""log2 of the entries of a contiguous range."""
+_GRANULE_BITS, _STRIDE, DESCRIPTOR_BITS = 12, 9, 3
 _PS = {0: 32, 1: 36, 2: 40, 3: 42, 4: 44, 5: 48, 6: 52, 7: 56}
-_MAX_TXSZ = 48
+MAX_TXSZ = 48
+"""``AArch64_MaxTxSZ`` with FEAT_TTST, 4 KB granule."""
 
 OWN_SPACE = {
     SecurityState.SS_Secure: PASpace.PAS_Secure,
@@ -32,15 +35,23 @@ OWN_SPACE = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class S1TTWParams:
-    """What one VA range of a regime walks with: fields of TCR_ELx, SCTLR_ELx and SCR_EL3 after feature checks.
-
-    ValueError for a ``txsz`` whose effect is CONSTRAINED UNPREDICTABLE.
-    """
+class TTWParams:
+    """What a walk of either stage depends on: input size, output size, 52-bit descriptors."""
 
     txsz: int
     ps: int
     ds: bool = False
+
+    @property
+    def iasize(self) -> int:
+        """Input address size in bits (``AArch64_IASize``)."""
+        return 64 - self.txsz
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S1TTWParams(TTWParams):
+    """What one VA range of a regime walks with: fields of TCR_ELx, SCTLR_ELx and SCR_EL3 after feature checks."""
+
     hpd: bool = False
     epd: bool = False
     e0pd: bool = False
@@ -48,15 +59,10 @@ class S1TTWParams:
     epan: bool = False
     sif: bool = False
 
-    def __post_init__(self) -> None:
-        smallest = 12 if self.ds else 16
-        if not smallest <= self.txsz <= _MAX_TXSZ:
-            raise ValueError(f"TxSZ must be {smallest} to {_MAX_TXSZ} here, not {self.txsz}")
-
     @property
-    def iasize(self) -> int:
-        """Input address size in bits (``AArch64_IASize``)."""
-        return 64 - self.txsz
+    def smallest_txsz(self) -> int:
+        """``AArch64_S1MinTxSZ``."""
+        return 12 if self.ds else 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,7 @@ class TTWState:
     baseaddress: FullAddress
     level: int
     permissions: Permissions = Permissions()
+    contiguous: bool = False
 
 
 class DescriptorType(Enum):
@@ -91,12 +98,12 @@ class DescriptorType(Enum):
     DescriptorType_Invalid = "invalid"
 
 
-def PhysicalAddressSize(params: S1TTWParams, features: Features) -> int:
+def PhysicalAddressSize(params: TTWParams, features: Features) -> int:
     """Output address size in bits (``AArch64_PhysicalAddressSize``): 48 at most unless the PE has FEAT_LPA2."""
     return min(_PS[params.ps], 52 if features.lpa2 else 48, features.pamax)
 
 
-def OAOutOfRange(address: int, params: S1TTWParams, features: Features) -> bool:
+def OAOutOfRange(address: int, params: TTWParams, features: Features) -> bool:
     """Whether an address has a bit at or above the output size (``AArch64_OAOutOfRange``)."""
     return address >> PhysicalAddressSize(params, features) != 0
 
@@ -113,7 +120,7 @@ def S1StartLevel(params: S1TTWParams) -> int:
 
 def S1TTBaseAddress(params: S1TTWParams, ttbr: int) -> int:
     """Address of the first table: TTBRn_ELx with the bits below the table's size taken as zero."""
-    size_bits = params.iasize - index_lsb(S1StartLevel(params)) + _DESCRIPTOR_BITS
+    size_bits = params.iasize - index_lsb(S1StartLevel(params)) + DESCRIPTOR_BITS
     if params.ds:
         return AlignDown(Slice(ttbr, 5, 2) << 48 | Slice(ttbr, 47, 6) << 6, max(size_bits, 6))
     return AlignDown(Slice(ttbr, 47, 1) << 1, size_bits)
@@ -124,14 +131,14 @@ def S1InitialTTWState(params: S1TTWParams, ttbr: int, ss: SecurityState) -> TTWS
     return TTWState(FullAddress(OWN_SPACE[ss], S1TTBaseAddress(params, ttbr)), S1StartLevel(params))
 
 
-def TTEntryAddress(params: S1TTWParams, va: int, state: TTWState) -> FullAddress:
+def TTEntryAddress(params: TTWParams, va: int, state: TTWState) -> FullAddress:
     """Where the descriptor for ``va`` is in the table that the walk has reached."""
     low = index_lsb(state.level)
     index = Slice(va, min(low + _STRIDE, params.iasize) - 1, low)
-    return FullAddress(state.baseaddress.paspace, state.baseaddress.address | index << _DESCRIPTOR_BITS)
+    return FullAddress(state.baseaddress.paspace, state.baseaddress.address | index << DESCRIPTOR_BITS)
 
 
-def DecodeDescriptorType(params: S1TTWParams, descriptor: int, level: int) -> DescriptorType:
+def DecodeDescriptorType(params: TTWParams, descriptor: int, level: int) -> DescriptorType:
     """Kind of a descriptor found at ``level``; blocks exist at levels 1 and 2, and at level 0 with DS."""
     match Slice(descriptor, 1, 0):
         case 0b11:
@@ -142,7 +149,7 @@ def DecodeDescriptorType(params: S1TTWParams, descriptor: int, level: int) -> De
             return DescriptorType.DescriptorType_Invalid
 
 
-def DescriptorAddress(params: S1TTWParams, descriptor: int) -> int:
+def DescriptorAddress(params: TTWParams, descriptor: int) -> int:
     """Address field, 4 KB granule: [47:12], or with DS [49:12] and address bits [51:50] in [9:8]."""
     if params.ds:
         return Slice(descriptor, 49, 12) << 12 | Slice(descriptor, 9, 8) << 50
@@ -168,7 +175,17 @@ def S1NextWalkStateLeaf(
     address = AlignDown(DescriptorAddress(params, descriptor), index_lsb(state.level))
     paspace = LeafPASpace(state.baseaddress.paspace, regime, descriptor, features)
     permissions = S1ApplyOutputPerms(state.permissions, regime, descriptor)
-    return TTWState(FullAddress(paspace, address), state.level, permissions)
+    return TTWState(FullAddress(paspace, address), state.level, permissions, ContiguousBit(state.level, descriptor))
+
+
+def ContiguousBit(level: int, descriptor: int) -> bool:
+    """Contiguous, bit 52 of a leaf: one of 16 that a single TLB entry may hold; level 0 has none."""
+    return level > 0 and Slice(descriptor, 52, 52) == 1
+
+
+def contiguous_bits(level: int) -> int:
+    """log2 of what a contiguous range at ``level`` covers: 16 entries."""
+    return index_lsb(level) + CONTIGUOUS_ENTRIES_BITS
 
 
 def LeafPASpace(walk: PASpace, regime: Regime, descriptor: int, features: Features) -> PASpace:
@@ -194,6 +211,8 @@ def LeafPASpace(walk: PASpace, regime: Regime, descriptor: int, features: Featur
 def S1ApplyTablePerms(permissions: Permissions, regime: Regime, descriptor: int) -> Permissions:
     """Hierarchical permissions: APTable [62:61], UXNTable or XNTable [60], PXNTable [59]."""
     unprivileged = regime.has_unprivileged
+    if not Slice(descriptor, 62, 59):
+        return permissions
     return replace(
         permissions,
         ap_table=permissions.ap_table | (Slice(descriptor, 62, 61) if unprivileged else Slice(descriptor, 62, 62) << 1),

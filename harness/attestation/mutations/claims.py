@@ -27,7 +27,7 @@ from refmodel.attestation.profiles import (
     PlatformProfile,
     candidates,
 )
-from refmodel.attestation.shapes import ArrayShape, BytesShape, IntShape, TextShape
+from refmodel.attestation.shapes import ArrayShape, BytesShape, ChoiceShape, IntShape, TextShape
 from refmodel.rules import Rule
 
 _TABLES: Mapping[str, Mapping[int, Claim]] = {"platform": c.PLATFORM_CLAIMS, "realm": c.REALM_CLAIMS}
@@ -36,6 +36,7 @@ _RETYPED: Mapping[type, tuple[Value, ...]] = {
     TextShape: (b"sha-256", -16, False, ("sha-256",), Pairs()),
     IntShape: (True, False, "1", b"\x01", (1,)),
     ArrayShape: (Pairs(), b"", "x", 4),
+    ChoiceShape: (b"shared", True, None, ("shared",), Pairs()),
 }
 _HASH_SIZES = (32, 48, 64)
 Put = Callable[[Value], bytes]
@@ -55,15 +56,19 @@ def of_claims(parts: TokenParts) -> Iterator[Mutation]:
 
 def combination_of(parts: TokenParts) -> tuple[Combination, PlatformProfile]:
     """The combination and the platform profile that a well-formed token fits."""
-    platform, realm = parts.platform.claims.get(c.PROFILE), LEGACY_REALM
+    platform, realm, labels = parts.platform.claims.get(c.PROFILE), LEGACY_REALM, _labels(parts)
     if parts.realm.claims.has(c.PROFILE):
         realm = str(parts.realm.claims.get(c.PROFILE))
     key = parts.realm.claims.get(c.RAK)
-    fitting = candidates(parts.tag, str(platform), realm)
+    fitting = candidates(parts.tag, str(platform), realm, labels)
     if len(fitting) > 1:
         raw = isinstance(key, bytes) and key[:1] == b"\x04"
         fitting = tuple(made for made in fitting if bool(made.note) == raw)
     return fitting[0], PLATFORM_PROFILES[str(platform)]
+
+
+def _labels(parts: TokenParts) -> frozenset[int]:
+    return frozenset(parts.realm.claims.labels())
 
 
 def _optional(parts: TokenParts, which: str, label: int) -> bool:
@@ -75,16 +80,25 @@ def _optional(parts: TokenParts, which: str, label: int) -> bool:
     if label == c.PROFILE:
         # Without it the token is one without realm profile, if there is such a combination for its tag.
         platforms = frozenset({platform.value})
-        return any(
+        return not combination.extra and any(
             made.tag == parts.tag and made.realm == LEGACY_REALM and platforms <= made.platforms
             for made in COMBINATIONS
         )
+    if label in combination.extra_labels:
+        # Without what the firmware adds it may still be what a specification defines.
+        return bool(candidates(parts.tag, platform.value, combination.realm, _labels(parts) - {label}))
     profile = REALM_PROFILES[combination.realm_rules]
-    return label in combination.extra or (label in profile.optional and label != c.DEVICES_HASH)
+    return label in profile.optional and label != c.DEVICES_HASH
+
+
+def _claim(parts: TokenParts, which: str, label: int) -> Claim:
+    """The claim as the token's firmware or profile has it."""
+    extra = {claim.label: claim for claim in combination_of(parts)[0].extra}
+    return extra.get(label, _TABLES[which][label]) if which == "realm" else _TABLES[which][label]
 
 
 def _of_claim(parts: TokenParts, which: str, label: int) -> Iterator[Mutation]:
-    claim = _TABLES[which][label]
+    claim = _claim(parts, which, label)
     claims = envelope(parts, which).claims
     value = claims.get(label)
     title = f"{which} {claim.name}"
@@ -93,7 +107,7 @@ def _of_claim(parts: TokenParts, which: str, label: int) -> Iterator[Mutation]:
         return put_claim(parts, which, label, changed).build()
 
     gone = with_claims(parts, which, lambda held: held.without(label)).build()
-    missing = Rule.CLAIM_PRESENT, Rule.PROFILE_COMBINATION, Rule.DEVICES_BINDING
+    missing = Rule.CLAIM_PRESENT, Rule.PROFILE_COMBINATION, Rule.DEVICES_BINDING, Rule.CLAIM_OF_PROFILE
     yield mutation(f"{title} removed", gone, *(() if _optional(parts, which, label) else missing))
     twice = add_claim(parts, which, label, value).build()
     yield mutation(f"{title} twice", twice, Rule.CBOR_UNIQUE_KEYS)
@@ -105,6 +119,11 @@ def _of_claim(parts: TokenParts, which: str, label: int) -> Iterator[Mutation]:
         for number in (-1, 2, 0x0100, 0x2FFF + 0xD01, 0x7000, 0x13000, 1 << 40):
             if not any(low <= number <= high for low, high in claim.shape.ranges):
                 yield mutation(f"{title} = {number}", put(number), Rule.CLAIM_VALUE)
+    if label == c.MEC_POLICY and not isinstance(claim.shape, IntShape):
+        for wrong in ("", "Shared", "public", *((2, -1) if isinstance(claim.shape, ChoiceShape) else ())):
+            yield mutation(f"{title} = {wrong!r}", put(wrong), Rule.CLAIM_VALUE)
+        for right in ("shared", "private", *((0, 1) if isinstance(claim.shape, ChoiceShape) else ())):
+            yield mutation(f"{title} = {right!r}", put(right))
     if label in (c.REALM_HASH, c.RAK_HASH, c.PLATFORM_HASH):
         used = label != c.PLATFORM_HASH or not _components_name_theirs(claims)
         yield from _hash_names(title, str(value), used, put)
@@ -192,11 +211,13 @@ def _foreign(parts: TokenParts, which: str) -> Iterator[Mutation]:
     realm = REALM_PROFILES[combination.realm_rules]
     own = {
         "platform": platform.mandatory | platform.optional,
-        "realm": realm.mandatory | realm.optional | combination.extra,
+        "realm": realm.mandatory | realm.optional | combination.extra_labels,
     }[which]
+    # With the claim that a firmware adds the token may be taken for that firmware's, where it has the wrong type.
+    other = (Rule.CLAIM_TYPE,) if which == "realm" and not combination.extra else ()
     for label in sorted({*c.PLATFORM_CLAIMS, *c.REALM_CLAIMS, *c.DEVICE_CLAIMS} - own - {c.PROFILE}):
         made = add_claim(parts, which, label, b"?")
-        yield mutation(f"{which} with foreign claim {label}", made.build(), Rule.CLAIM_OF_PROFILE)
+        yield mutation(f"{which} with foreign claim {label}", made.build(), Rule.CLAIM_OF_PROFILE, *other)
 
 
 def _profiles(parts: TokenParts) -> Iterator[Mutation]:
@@ -207,7 +228,7 @@ def _profiles(parts: TokenParts) -> Iterator[Mutation]:
         (parts.realm.claims.get(c.PROFILE) if parts.realm.claims.has(c.PROFILE) else LEGACY_REALM),
     )
     for platform, realm in itertools.product(platform_values, [*realm_values, LEGACY_REALM]):
-        if (platform, realm) == own or candidates(parts.tag, platform, realm):
+        if (platform, realm) == own or candidates(parts.tag, platform, realm, _labels(parts)):
             continue
         made = put_claim(parts, "platform", c.PROFILE, platform)
         if realm:
