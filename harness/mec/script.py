@@ -143,8 +143,12 @@ def _record(step: Write | Read | Clean) -> Record:
             return Record(0, Op.SYS, aux=sysreg_encoding(*operation.value), address=operand)
 
 
-def send(check: Check, script: Script) -> list[Result]:
+def send(
+    check: Check, script: Script, *, more: Sequence[RegisterEntry] = (), then: Sequence[Record] = ()
+) -> list[Result]:
     """Run a script; the result of each step.  Locations that it wrote are then zero for target and model alike.
+
+    ``then``: records after it, whose results come last, unjudged; ``more``: registers for them.
 
     Before it nothing of its locations is left in a cache, of whatever space and MECID.
 
@@ -156,17 +160,18 @@ def send(check: Check, script: Script) -> list[Result]:
     context = (
         RegisterEntry(enc(SCTLR2_EL3), SCTLR2_EL3.of(EMEC=1).value),
         RegisterEntry(enc(MECID_RL_A_EL3), DEFAULT_MECID),
+        *more,
     )
     session = check.session
-    results = session.target.run(Batch(records=lowered.records, context=context))
+    results = session.target.run(Batch(records=[*lowered.records, *then], context=context))
     own = [results[index] for index in lowered.own[len(before) :]]
     for step, result in zip(script, own, strict=True):
         if result.status != Status.DONE:
             raise TargetProtocolError(f"{step}: status {result.status}, not DONE")
-    check.tally.stimuli += len(script)
+    check.tally.stimuli += len(script) + len(then)
     for pa in dict.fromkeys(step.pa for step in script if isinstance(step, Write)):
         session.write(pa, bytes(8))
-    return own
+    return [*own, *results[len(lowered.records) :]]
 
 
 class Beliefs:

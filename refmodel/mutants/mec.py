@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from refmodel.mec.memory import Tag
-from refmodel.mec.registers import Accessed, Maintenance, Where
+from refmodel.mec.registers import MECID_A0_EL2, MECID_P0_EL2, Accessed, Maintenance, Where
 from refmodel.mutants.mutant import Mutant, Original, Patch
 from refmodel.pas import EL, PASpace, SecurityState
 from refmodel.rules import Rule
@@ -184,6 +184,25 @@ def _emec_set(original: Original) -> Any:
     return WalkControls
 
 
+def _primary(original: Original) -> Any:
+    """AMEC of a leaf that chooses nothing."""
+
+    def S1OutputMECID(controls: Any, regime: Any, paspace: Any, amec: int, *rest: Any, **options: Any) -> Any:
+        del amec
+        return original(controls, regime, paspace, 0, *rest, **options)
+
+    return S1OutputMECID
+
+
+def _alternate(original: Original) -> Any:
+    """Walks of EL2 under MECID_A0_EL2."""
+
+    def TTWalkMECID(controls: Any, regime: Any, ss: Any, read: Any, *rest: Any) -> Any:
+        return original(controls, regime, ss, lambda r: read(MECID_A0_EL2 if r is MECID_P0_EL2 else r), *rest)
+
+    return TTWalkMECID
+
+
 _CLEAN, _WRITE = "EncryptedMemory.clean_invalidate", "EncryptedMemory.write"
 
 EFFECT_MUTANTS: tuple[Mutant, ...] = (
@@ -209,6 +228,8 @@ EFFECT_MUTANTS: tuple[Mutant, ...] = (
         Patch(_ENCRYPTION, "key_of", _tag_changed(lambda tag: replace(tag, pas=PASpace.PAS_Root))),
     ),
     _mutant("non-cacheable-default", Rule.MEC_ALIASES, Patch(_ENCRYPTION, _WRITE, _method(_written_default))),
+    _mutant("alternate-ignored", Rule.MEC_SELECTION, Patch(_SELECTION, "S1OutputMECID", _primary)),
+    _mutant("walk-under-alternate", Rule.MEC_WALK, Patch(_SELECTION, "TTWalkMECID", _alternate)),
     _mutant("key-per-pe", Rule.MEC_TWO_PES, Patch(_MACHINE, "Contexts.output", _per_pe)),
     _mutant(
         "context-of-first-owner",
