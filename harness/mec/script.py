@@ -25,6 +25,7 @@ from refmodel.rules import Rule
 
 _UNKNOWN: Final = "what was there before"
 _EXTERNAL: Final = (0x10, 0x1B)  # DFSC of a synchronous external abort, and of one on an ECC error
+_GRANULE: Final = 4096
 _EC_DATA_ABORT: Final = 0x25
 OTHER_DATA: Final = "other data"
 REFUSED: Final = "an external abort"
@@ -235,6 +236,7 @@ def run(check: Check, title: str, script: Script, *, choices: Choices | None = N
         match step:
             case Write():
                 beliefs.write(step)
+                check.tally.owned(f"{step.pa & -_GRANULE:#x}", _owner(step.tag))
             case Clean():
                 beliefs.clean(step)
             case Read():
@@ -243,6 +245,11 @@ def run(check: Check, title: str, script: Script, *, choices: Choices | None = N
                 _judge_read(check, title, number, script, holds, words, seen)
                 _note(check, words, seen)
     return results
+
+
+def _owner(tag: Tag) -> str:
+    realm = tag.pas is PASpace.PAS_Realm
+    return f"Realm MECID {tag.mecid:#x}" if realm else tag.pas.short
 
 
 def _observed(beliefs: Beliefs, result: Result) -> str:
