@@ -35,7 +35,11 @@ def after_write_and_clean() -> Beliefs:
 
 def test_records() -> None:
     """The MECID is set when it changes, a clean waits for earlier stores, and the operand of a DC names the space."""
-    script: Script = [Write(pa=PA, mecid=A, value=1), Clean(pa=PA, mecid=A), Read(pa=PA, mecid=B, rule=Rule.MEC_ISOLATION)]
+    script: Script = [
+        Write(pa=PA, mecid=A, value=1),
+        Clean(pa=PA, mecid=A),
+        Read(pa=PA, mecid=B, rule=Rule.MEC_ISOLATION),
+    ]
     lowered = lower_script(script)
     assert [Op(record.op) for record in lowered.records] == [Op.MSR, Op.MSR, Op.STORE, Op.SYS, Op.MSR, Op.LOAD]
     assert [record.value0 for record in lowered.records if record.op == Op.MSR] == [2, A, B]
