@@ -121,7 +121,14 @@ class Judge:
 
     def _registers(self, index: int, permitted: tuple[Output, ...]) -> bool:
         seen = self._seen[index]
-        return seen.status == Status.DONE and not seen.taken and all_match(permitted, seen.registers[:_X16])
+        registers = list(seen.registers[:_X16])
+        call = self._calls[index]
+        if isinstance(call, HostCall):
+            # X4 and up that hold no result: 0 by R_KBWJD, the caller's by the SMC Calling Convention.
+            for number in range(max(4, len(permitted)), len(registers)):
+                if number <= len(call.args) and registers[number] == call.args[number - 1]:
+                    registers[number] = 0
+        return seen.status == Status.DONE and not seen.taken and all_match(permitted, registers)
 
     def _entered(self, index: int, belief: Belief, state: State, entered: Entered) -> Belief | None:
         # A result that is no success cannot be that of an entry; the rest is known at the exit.

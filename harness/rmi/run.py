@@ -7,11 +7,11 @@ state after a script is held against the model, also after a call that failed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
-from harness.check import Check
-from harness.errors import MisuseError
 from harness.judge.tally import Tally
+from harness.probe.batch import Batch
+from harness.probe.records import Result
 from harness.report.records import FailingCase
 from harness.report.records import Outcome as ReportOutcome
 from harness.rmi.judging import Deviation, Judge
@@ -28,39 +28,54 @@ from refmodel.rmm.types import EntryState, GranuleState, RecState
 from refmodel.rmm.version import Parameters
 from refmodel.rules import Rule
 
-_HOST_MEMORY = 16 << 20
-"""Bytes at the start of the test RAM that scripts use: delegable, and not where granule protection tests put theirs."""
 
+class RmiTarget(Protocol):
+    """What runs calls: a target, or a booted stack."""
 
-@runtime_checkable
-class KeepsBatches(Protocol):
-    """A target that gives the image of the last batch as records have left it."""
+    @property
+    def memory(self) -> Layout:
+        """Memory that scripts may use."""
+
+    def holds(self, addr: int, size: int) -> bool:
+        """Whether the harness may write there."""
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Write physical memory."""
+
+    def read_memory(self, address: int, size: int) -> bytes:
+        """Read physical memory."""
+
+    def run(self, batch: Batch) -> Sequence[Result]:
+        """Run records at EL2 of the Normal world, or at EL1 of the realm that runs."""
 
     def read_batch(self) -> bytes:
-        """The image after the run."""
+        """The image of the last batch as records have left it."""
+
+    def power_cycle(self) -> None:
+        """Start afresh, with every granule the Host's."""
 
 
 class RmiRun:
-    """Scripts against one target."""
+    """Scripts against one target, counted in a tally; ``reproduce`` is the command that repeats the test."""
 
-    def __init__(self, check: Check, parameters: Parameters) -> None:
-        self.check = check
+    def __init__(self, target: RmiTarget, parameters: Parameters, tally: Tally, reproduce: str = "") -> None:
         self.parameters = parameters
-        self._target = check.session.target
+        self._target = target
+        self._tally = tally
+        self._reproduce = reproduce
         self._state = State()
 
     @property
     def layout(self) -> Layout:
         """Memory that scripts may use."""
-        info = self._target.info.layout
-        return Layout(base=info.test[0].base, size=_HOST_MEMORY, outside=info.tables.base)
+        return self._target.memory
 
     def run(self, title: str, calls: Sequence[Call]) -> Sequence[Observation]:
         """Run calls and what undoes them, judge every one; what the calls themselves reported, nothing if one deviates.
 
         After a deviation the target is started afresh.
         """
-        tally: Tally = self.check.tally
+        tally = self._tally
         seen = self._batch(title, calls, tally)
         if seen is None or not self._undo(title, tally):
             self._target.power_cycle()
@@ -69,7 +84,7 @@ class RmiRun:
 
     def expect(self, rule: Rule, title: str, holds: bool, expected: str, observed: str) -> None:
         """Something that is seen otherwise than in the results of calls."""
-        tally: Tally = self.check.tally
+        tally = self._tally
         if holds:
             tally.count((rule,), 1, weak=False)
             return
@@ -83,7 +98,7 @@ class RmiRun:
                 stimulus={"what": title},
                 expected=(ReportOutcome(fields={"memory": expected}),),
                 observed=ReportOutcome(fields={"memory": observed}),
-                reproduce=self.check.session.reproduce,
+                reproduce=self._reproduce,
                 waiver=waiver,
             )
 
@@ -99,11 +114,9 @@ class RmiRun:
 
     def _batch(self, title: str, calls: Sequence[Call], tally: Tally) -> Sequence[Observation] | None:
         target = self._target
-        if not isinstance(target, KeepsBatches):
-            raise MisuseError(f"target {target.info.name} does not give batches back, so results of SMC cannot be read")
         for addr, data in structures(calls):
             # A structure whose address is the fault that is tested is nowhere.
-            if any(window.holds(addr, len(data)) for window in target.info.layout.test) and not addr & 0xFFF:
+            if target.holds(addr, len(data)) and not addr & 0xFFF:
                 target.write_memory(addr, data)
         batch, offsets = batch_of(calls)
         results = target.run(batch)
@@ -124,13 +137,13 @@ class RmiRun:
         return seen
 
     def _fail(self, title: str, calls: Sequence[Call], found: Deviation, tally: Tally) -> None:
-        rule = rule_of(found.call) or self.check.cited[0]
+        rule = rule_of(found.call) or tally.cited[0]
         signature = f"{describe(found.call).split()[0]}: {found.observed}"
         expected = tuple(
             ReportOutcome(fields={"result": str(outcome.result)}, reasons=(outcome.reason,))
             for outcome in found.permitted
         )
-        reproduce = self.check.session.reproduce
+        reproduce = self._reproduce
 
         def case(waiver: str) -> FailingCase:
             return FailingCase(

@@ -13,13 +13,14 @@ from typing import cast
 
 import pytest
 
-from harness.check import Check
 from harness.judge.tally import Tally
 from harness.probe.batch import Batch, decode_results
 from harness.probe.records import Result
 from harness.rmi.run import RmiRun
+from harness.rmi.targets import OnTarget
 from harness.targets.model_machine import LAYOUT, Machine
 from harness.targets.model_rmm import Registers, SimulatedRmm, parameters
+from harness.targets.target import Target
 from refmodel.mutants.rmm import without
 from refmodel.rmm import step as model
 from refmodel.rmm.calls import Call
@@ -78,12 +79,16 @@ class InProcess:
         rmm.commands = self._commands
         rmm._parameters = self._implementation
         self._machine.rmm.rmm = rmm
-        self.write_memory = self._machine.write_memory
-        self.read_memory = self._machine.memory.read
 
     def run(self, batch: Batch) -> Sequence[Result]:
         encoded = batch.encode()
         return decode_results(self._machine.run(encoded.image), encoded.count)
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        self._machine.write_memory(address, data)
+
+    def read_memory(self, address: int, size: int) -> bytes:
+        return self._machine.memory.read(address, size)
 
     def read_batch(self) -> bytes:
         return bytes(self._machine.rmm.image)
@@ -92,10 +97,9 @@ class InProcess:
 def tally_of(case: Case, implementation: Parameters, commands: dict[int, Command]) -> Tally:
     """What the suite's check of a case counts on an RMM with these commands."""
     rule = Rule(f"RMI-{case.call.fid & 0xFF:03X}")
-    session = SimpleNamespace(target=InProcess(implementation, commands), reproduce="")
     tally = Tally(cited=(rule,))
-    check = SimpleNamespace(session=session, tally=tally, cited=(rule,))
-    RmiRun(cast(Check, check), implementation).run(case.name, [*case.script.calls, case.call])
+    target = OnTarget(cast(Target, InProcess(implementation, commands)))
+    RmiRun(target, implementation, tally).run(case.name, [*case.script.calls, case.call])
     return tally
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.check import Check
 from harness.rmi.run import RmiRun
+from harness.rmi.targets import OnTarget
 from refmodel.rmm.scenario import Script
 from refmodel.rmm.version import Parameters, with_feature_register_0
 
@@ -22,7 +23,8 @@ def rmm(check: Check) -> RmiRun | None:
         delegable=lambda addr: window.base <= addr < window.end,
         rec_aux_count=int(info.features["rmm_rec_aux_count"]),
     )
-    return RmiRun(check, with_feature_register_0(parameters, int(info.features["rmm_features"])))
+    parameters = with_feature_register_0(parameters, int(info.features["rmm_features"]))
+    return RmiRun(OnTarget(check.session.target), parameters, check.tally, check.session.reproduce)
 
 
 def script(run: RmiRun) -> Script:

@@ -46,6 +46,9 @@ DATA = LOW + (512 << 20)
 PLACES = tuple((state, spot, name) for (state, spot), name in zip(WHERE, NAMES, strict=True) if spot.has_stage_1)
 """Every state and level that translates by a stage 1 of its own."""
 
+_FEWEST = 200
+"""Cells of a scene at the smallest scale: so many that each rule about permissions decides one."""
+
 UPPER = 0xFFFF << 48
 """What an address of the upper range has above its 48 bits."""
 
@@ -167,5 +170,5 @@ def portions(check: Check, cells: Sequence[T], number: int) -> list[list[T]]:
         return [list(cells)] * number
     dealt = list(cells)
     check.rng.shuffle(dealt)
-    each = max(1, round(len(dealt) * min(check.scale, 1.0) / number))
+    each = max(_FEWEST, round(len(dealt) * min(check.scale, 1.0) / number))
     return [dealt[index::number][:each] if check.scale < 1 else dealt[index::number] for index in range(number)]
