@@ -1,6 +1,7 @@
 """FEAT_MEC on the model as a machine: its registers, who may use them, and the context of every access.
 
-With a variant that encrypts, accesses go through ``encryption.py``; else memory is as it is without FEAT_MEC.
+With a variant that encrypts, accesses go through ``encryption.py``; else memory is as it is without FEAT_MEC.  Even
+then MEM_WRITE, DC ZVA, instruction bytes, and the tables of EL3 and of the GPC stay in plaintext, past the caches.
 """
 
 from __future__ import annotations
