@@ -35,6 +35,7 @@ class Console:
             channel.close()
             raise MisuseError(f"{log}: the console's log cannot be opened: {error.strerror}; {_REMEDY}") from None
         self._child: fdspawn[bytes] = fdspawn(channel.fileno(), use_poll=True, timeout=None)
+        self._log_start = self._log.tell()
         self._recent = b""
         self._again = b""
         self._received = 0
@@ -71,6 +72,10 @@ class Console:
     def skip(self) -> None:
         """Take what ``read`` would give once more as read."""
         self._again = b""
+
+    def logged(self) -> str:
+        """Everything that was read since this console was opened; what an earlier boot left in the log is not in it."""
+        return self.log_path.read_bytes()[self._log_start :].decode("utf-8", errors="replace")
 
     def fileno(self) -> int:
         """The descriptor to wait on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 from harness.boot.mutants import BOOT_MUTANTS, StackMutant
@@ -19,11 +20,19 @@ def stack_mutant(name: str) -> StackMutant | None:
     return next((mutant for mutant in STACK_MUTANTS if mutant.name == name), None)
 
 
-def falsify(mutant: StackMutant) -> None:
-    """Put the patches of a mutant of stacks into this process, for the rest of its life."""
+def falsify(mutant: StackMutant) -> Callable[[], None]:
+    """Put the patches of a mutant of stacks into this process; what is returned takes them out again."""
+    genuine: list[tuple[Any, str, Any]] = []
     for patch in mutant.patches:
         holder: Any = importlib.import_module(patch.module)
         *path, last = patch.attribute.split(".")
         for part in path:
             holder = getattr(holder, part)
+        genuine.append((holder, last, getattr(holder, last)))
         setattr(holder, last, patch.make(getattr(holder, last)))
+
+    def restore() -> None:
+        while genuine:
+            setattr(*genuine.pop())
+
+    return restore

@@ -14,7 +14,7 @@ import pytest
 
 from harness import reproduce
 from harness.boot.check import StackCheck
-from harness.boot.pool import StackOptions
+from harness.boot.pool import KeptStacks, StackOptions
 from harness.check import Check, describe, unstarted
 from harness.cli.report import as_lines
 from harness.coverage import Depth
@@ -153,6 +153,7 @@ def _open_run(config: pytest.Config, items: list[pytest.Item]) -> Run:
             qemu=option.qemu, rmm=option.rmm, offline=option.offline, timeout_scale=option.timeout_scale
         ),
         progress=progress_for(),
+        kept_stacks=next((p for p in config.pluginmanager.get_plugins() if isinstance(p, KeptStacks)), None),
     )
     for item in items:
         _check_marks(item, run.catalogue)
@@ -219,6 +220,8 @@ def check(request: pytest.FixtureRequest) -> Check:
 def stack(request: pytest.FixtureRequest) -> StackCheck:
     """A check of the current test that boots stacks: machines, verdicts, random numbers."""
     item, run = request.node, request.config.stash[_RUN]
+    if "check" not in request.fixturenames:
+        run.pause_targets()
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
     made = StackCheck(
         test=item.nodeid,

@@ -126,6 +126,19 @@ class Process:
         self._child.wait()
         return self.poll() or ExitStatus(reason)
 
+    def pause(self) -> None:
+        """Let it use no processor time until ``resume`` or ``kill``; a process that has ended stays as it is."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused process go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._child.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._child.pid, number)
+
     def stderr_tail(self, lines: int = 5) -> tuple[str, ...]:
         """The last lines of its own standard error, not of what an earlier process left in the file."""
         with contextlib.suppress(OSError), self.stderr_path.open("rb") as file:

@@ -7,16 +7,17 @@ NOT_RUN line, so that no rule looks complete because the rest of its tests passe
 from __future__ import annotations
 
 import contextlib
+import functools
 import platform
 import random
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from harness.boot.pool import StackOptions, StackPool
+from harness.boot.pool import KeptStacks, StackOptions, StackPool
 from harness.boot.prepare import Prepared
 from harness.coverage import Depth
 from harness.errors import MisuseError, RealmcheckError, TargetError, TargetProtocolError
@@ -39,7 +40,7 @@ from harness.report import (
 from harness.rules.catalogue import Catalogue, load_catalogue
 from harness.targets.factory import TargetFactory
 from harness.targets.qemu_machine import version_of
-from harness.targets.target import Target, TargetInfo, TargetOptions
+from harness.targets.target import Pausable, Target, TargetInfo, TargetOptions
 from images.progress import Progress
 from refmodel.features import Features
 from refmodel.gpt.decode import GPTL0Size
@@ -74,6 +75,8 @@ class Run:
     broken: str = ""
     stack_options: StackOptions = field(default_factory=StackOptions)
     progress: Progress | None = None
+    kept_stacks: KeptStacks | None = None
+    _genuine: Callable[[], None] = lambda: None
     _record: TargetRecord | None = None
     _stack_features: dict[str, str] = field(default_factory=dict)
     _stacks: StackPool | None = None
@@ -84,9 +87,9 @@ class Run:
     _applying: dict[tuple[str, str], list[Waiver]] = field(default_factory=dict)
     _targets: list[Target] = field(default_factory=list)
 
-    @property
+    @functools.cached_property
     def catalogue(self) -> Catalogue:
-        """The rules of the suites."""
+        """The rules of the suites, read once: a run has one catalogue, and hundreds of tests ask for it."""
         return load_catalogue(self.suites / "rules")
 
     def begin(self) -> None:
@@ -127,8 +130,12 @@ class Run:
         A target that does not start is tried again by the next test; after two failures in a row no more, and the last
         error is raised again at once.
         """
+        self.pause_targets()
         if options in self._sessions:
-            return self._sessions[options]
+            session = self._sessions[options]
+            if isinstance(session.target, Pausable):
+                session.target.resume()
+            return session
         refused = self._refused.setdefault(options, [])
         if len(refused) >= _STARTS:
             raise _again(refused[-1])
@@ -139,6 +146,12 @@ class Run:
             raise
         refused.clear()
         return self._sessions[options]
+
+    def pause_targets(self) -> None:
+        """Let the machines that other tests use stand still: a run has several, and one works at a time."""
+        for session in self._sessions.values():
+            if isinstance(session.target, Pausable):
+                session.target.pause()
 
     def _start(self, options: TargetOptions) -> Session:
         number = len(self._targets)
@@ -177,10 +190,14 @@ class Run:
             mutant = self.factory.stack_mutant
             options = self.stack_options
             if mutant is not None:
-                falsify(mutant)
+                self._genuine = falsify(mutant)
                 options = replace(options, firmware=mutant.firmware)
             self._stacks = StackPool(
-                options, logs=lambda: self.directory / "logs", progress=self.progress, heard=self._stack_used
+                options,
+                logs=lambda: self.directory / "logs",
+                progress=self.progress,
+                heard=self._stack_used,
+                kept=self.kept_stacks,
             )
         return self._stacks
 
@@ -257,6 +274,7 @@ class Run:
                 target.power_off()
         if self._stacks is not None:
             self._stacks.close()
+        self._genuine()
         if self.writer is None or self.broken:
             return None
         for test, (_, reason) in list(self._planned.items()):

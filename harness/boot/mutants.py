@@ -18,9 +18,18 @@ _TABLES = "harness.boot.tables"
 
 @dataclass(frozen=True)
 class StackMutant(Mutant):
-    """A mutant of a stack; ``firmware`` is the image of the catalogue that takes TF-A's place, if any."""
+    """A mutant of a stack; ``firmware`` is the image of the catalogue that takes TF-A's place, if any.
+
+    ``marks``: it leaves something behind on the machine, which no other may then use.
+    """
 
     firmware: str = ""
+    marks: bool = False
+
+    @property
+    def shares(self) -> bool:
+        """Whether it only falsifies what is seen of the stack, so that others can be hunted on the same machine."""
+        return not (self.firmware or self.marks)
 
 
 def _built(name: str, *rules: str) -> StackMutant:
@@ -79,6 +88,11 @@ def _announced(**changes: Callable[[int], int]) -> Callable[[Any], Any]:
     return make
 
 
+def _another_version(version_in: Any) -> Any:
+    """The log names an interface version that nobody has, whatever RMM it names."""
+    return lambda log: replace(version_in(log), rmi="7.3")
+
+
 BOOT_MUTANTS: tuple[StackMutant, ...] = (
     _built("rmm-init-fails", "BOOT-001", "BOOT-002"),
     _built("no-realm-region", "BOOT-013"),
@@ -94,4 +108,8 @@ BOOT_MUTANTS: tuple[StackMutant, ...] = (
                _descriptor(0x0900_0000, 0x0123_4567_89AB_CDEF)),
     _falsified("normal-world-in-realm-state", "BOOT-016", "read_registers", _registers(SCR_EL3=lambda v: v | 1 << 62)),
     _falsified("normal-world-at-el1", "BOOT-016", "read_registers", _registers(cpsr=lambda v: v & ~0xF | 0x5)),
+    StackMutant("log-names-another-rmm", "boot", ("BOOT-017",), (
+        Patch("harness.boot.rmm", "version_in", _another_version),
+        Patch("harness.host.version", "STACK", lambda original: "tfa-host"),
+    ), "observation"),
 )  # fmt: skip

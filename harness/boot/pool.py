@@ -27,8 +27,28 @@ class StackOptions:
     firmware: str = ""
 
 
+@dataclass(eq=False)
+class KeptStacks:
+    """Prepared stacks and shared machines that outlive a pool, for runs with the same options, one after the other.
+
+    As a plugin of pytest (``pytest.main(..., plugins=[kept])``) it serves every run that it is given to.
+    """
+
+    prepared: dict[str, Prepared] = field(default_factory=dict)
+    shared: dict[tuple[str, str], StackMachine] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Switch everything off."""
+        for machine in self.shared.values():
+            machine.power_off()
+        self.shared.clear()
+
+
 class StackPool:
-    """Boots stacks into directories below ``logs()``; ``heard`` is told of the binaries of a stack at its first use."""
+    """Boots stacks into directories below ``logs()``; ``heard`` is told of the binaries of a stack at its first use.
+
+    ``kept``: what it shares with earlier and later pools, which stays on when this one is closed.
+    """
 
     def __init__(
         self,
@@ -37,13 +57,15 @@ class StackPool:
         logs: Callable[[], Path],
         progress: Progress | None = None,
         heard: Callable[[Prepared], None] = lambda prepared: None,
+        kept: KeptStacks | None = None,
     ) -> None:
         self.options = options
         self._logs = logs
         self._progress = progress
         self._heard = heard
         self._prepared: dict[str, Prepared] = {}
-        self._shared: dict[tuple[str, str], StackMachine] = {}
+        self._own = kept is None
+        self._kept = kept or KeptStacks()
         self._machines: list[StackMachine] = []
 
     @property
@@ -54,19 +76,23 @@ class StackPool:
     def prepared(self, stack: str) -> Prepared:
         """The stack with all it boots, obtained at the first call."""
         if stack not in self._prepared:
-            options = self.options
-            found = prepare(
-                stack,
-                rmm=options.rmm if _takes_rmm(stack) else None,
-                files=options.files,
-                qemu=options.qemu,
-                offline=options.offline,
-                firmware=options.firmware,
-                progress=self._progress,
-            )
-            self._prepared[stack] = found
-            self._heard(found)
+            if stack not in self._kept.prepared:
+                self._kept.prepared[stack] = self._prepare(stack)
+            self._prepared[stack] = self._kept.prepared[stack]
+            self._heard(self._prepared[stack])
         return self._prepared[stack]
+
+    def _prepare(self, stack: str) -> Prepared:
+        options = self.options
+        return prepare(
+            stack,
+            rmm=options.rmm if _takes_rmm(stack) else None,
+            files=options.files,
+            qemu=options.qemu,
+            offline=options.offline,
+            firmware=options.firmware,
+            progress=self._progress,
+        )
 
     def machine(self, stack: str) -> StackMachine:
         """A machine that is still off, with a log directory of its own."""
@@ -78,9 +104,10 @@ class StackPool:
 
     def boot(self, stack: str, until: str = "", *, fresh: bool = False) -> StackMachine:
         """A machine on which ``stack`` has come to ``until``; shared unless ``fresh``.  TargetError if it fails."""
+        self.prepared(stack)
         key = stack, until
-        if not fresh and key in self._shared:
-            return self._shared[key]
+        if not fresh and key in self._kept.shared:
+            return self._kept.shared[key]
         machine = self.machine(stack)
         try:
             machine.boot(until)
@@ -88,19 +115,23 @@ class StackPool:
             machine.power_off()
             raise
         if not fresh:
-            self._shared[key] = machine
+            self._kept.shared[key] = machine
         return machine
 
     def discard(self, machine: StackMachine) -> None:
         """A machine whose state is unknown goes off; who asks next gets a new one."""
-        self._shared = {key: known for key, known in self._shared.items() if known is not machine}
+        for key, known in list(self._kept.shared.items()):
+            if known is machine:
+                del self._kept.shared[key]
         machine.power_off()
 
     def close(self) -> None:
-        """Switch everything off."""
+        """Switch everything off that is not kept for others."""
+        if self._own:
+            self._kept.close()
         for machine in self._machines:
-            machine.power_off()
-        self._shared.clear()
+            if machine not in self._kept.shared.values():
+                machine.power_off()
 
     def version(self, stack: str) -> str:
         """QEMU's version, for waivers and results."""

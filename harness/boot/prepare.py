@@ -99,7 +99,9 @@ def _rmm(stack: Stack, given: Path | None) -> Path | None:
     """The user's RMM; ImageError where the stack needs one and none was named."""
     takes = stack.firmware is not None and stack.firmware.rmm == "user"
     if given is not None and not takes:
-        raise MisuseError(f"stack {stack.name} takes no RMM; leave --rmm out, or use tfa-rmm")
+        raise MisuseError(
+            f"stack {stack.name} takes no RMM; leave --rmm out, or use tfa-rmm, tfa-rmm-host or tfa-rmm-linux"
+        )
     if not takes:
         return None
     variable = os.environ.get(RMM_VARIABLE, "")

@@ -15,11 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from harness.boot.mutants import StackMutant
 from harness.errors import BadInputError, MisuseError
 from harness.mutants import MUTANTS
 from harness.report import Verdict, read_run
 from harness.rules.catalogue import load_catalogue
 from refmodel.mutants import Mutant
+
+_TOGETHER = 4
+"""Mutants on one machine at most: every attack adds to the kernel's log, whose beginning has to stay there."""
 
 
 @dataclass(frozen=True)
@@ -114,20 +118,64 @@ def hunt(chosen: Sequence[Mutant], suites: Path, seed: int, jobs: int) -> Iterat
     from harness.forked import run_all
 
     with tempfile.TemporaryDirectory(prefix="realmcheck-mutants-") as scratch:
-        places = [Path(scratch) / mutant.name for mutant in chosen]
-        runs = [
-            (_arguments(mutant, suites, seed, place), place.with_suffix(".out"))
-            for mutant, place in zip(chosen, places, strict=True)
-        ]
-        for mutant, place, status in zip(chosen, places, run_all(runs, jobs), strict=True):
-            yield _kill(mutant, place, status)
-            shutil.rmtree(place, ignore_errors=True)
+        groups = grouped(chosen, jobs)
+        places = [[Path(scratch) / mutant.name for mutant in group] for group in groups]
+        controls = [Path(scratch) / f"control-{number}" for number in range(len(groups))]
+        runs = []
+        for group, where, control in zip(groups, places, controls, strict=True):
+            pairs = zip(group, where, strict=True)
+            runs.append(
+                [(_arguments(mutant, suites, seed, place), place.with_suffix(".out")) for mutant, place in pairs]
+            )
+            if len(group) > 1:
+                runs[-1].append((_control(group, suites, seed, control), control.with_suffix(".out")))
+        for group, where, control, statuses in zip(groups, places, controls, run_all(runs, jobs), strict=True):
+            spoilt = _spoilt(control, statuses[-1]) if len(group) > 1 else ""
+            for mutant, place, status in zip(group, where, statuses, strict=False):
+                kill = _kill(mutant, place, status)
+                yield Kill(mutant, (), kill.others, spoilt, ran=False) if spoilt else kill
+            for place in (*where, control):
+                shutil.rmtree(place, ignore_errors=True)
+
+
+def grouped(chosen: Sequence[Mutant], jobs: int) -> list[list[Mutant]]:
+    """Mutants that are hunted one after the other on the same machines (at least ``jobs`` groups), or alone."""
+    sharing: dict[str, list[Mutant]] = {}
+    alone = []
+    for mutant in chosen:
+        if isinstance(mutant, StackMutant) and mutant.shares:
+            sharing.setdefault(mutant.subject, []).append(mutant)
+        else:
+            alone.append([mutant])
+    parts = []
+    for mutants in sharing.values():
+        count = min(len(mutants), max(jobs, -(-len(mutants) // _TOGETHER)))
+        parts += [mutants[part::count] for part in range(count)]
+    return [*parts, *alone]
 
 
 def _arguments(mutant: Mutant, suites: Path, seed: int, results: Path) -> list[str]:
-    arguments = [str(suites / mutant.subject), f"--target=mutant:{mutant.name}", f"--results={results}"]
-    arguments += [f"--seed={seed}", "--scale=smoke", "-q", "-p", "no:cacheprovider", "--stop-when-rules-failed"]
-    return arguments + [f"--rule={rule}" for rule in mutant.rules]
+    arguments = _common(mutant.subject, suites, seed, results, mutant.rules)
+    return [*arguments, f"--target=mutant:{mutant.name}", "--stop-when-rules-failed"]
+
+
+def _control(group: Sequence[Mutant], suites: Path, seed: int, results: Path) -> list[str]:
+    """The same checks without a mutant, on the machines that a group of mutants has used."""
+    rules = dict.fromkeys(rule for mutant in group for rule in mutant.rules)
+    return _common(group[0].subject, suites, seed, results, list(rules))
+
+
+def _common(subject: str, suites: Path, seed: int, results: Path, rules: Sequence[str]) -> list[str]:
+    arguments = [str(suites / subject), f"--results={results}", f"--seed={seed}", "--scale=smoke"]
+    return [*arguments, "-q", "-p", "no:cacheprovider", *(f"--rule={rule}" for rule in rules)]
+
+
+def _spoilt(control: Path, status: int) -> str:
+    """Why the kills of a group say nothing: what fails without a mutant too; empty when all is well."""
+    if status == pytest.ExitCode.OK:
+        return ""
+    why = _why(control.with_suffix(".out"), status)
+    return f"the checks fail on the machine that the mutants shared, without a mutant too: {why}"
 
 
 def _kill(mutant: Mutant, results: Path, status: int) -> Kill:

@@ -134,8 +134,7 @@ def _boot(machine: StackMachine, prepared: Prepared, args: argparse.Namespace) -
 def _report(machine: StackMachine, args: argparse.Namespace, failure: StageFailedError | None) -> dict[str, object]:
     stack = machine.stack
     logs = {name: machine.logs / f"{name}.log" for name in stack.consoles}
-    text = "".join(path.read_text(encoding="utf-8", errors="replace") for path in logs.values() if path.exists())
-    rmm = version_in(text)
+    rmm = version_in("".join(machine.console(name).logged() for name in stack.consoles))
     return {
         "stack": stack.name,
         "until": args.until or stack.stages[-1].name,

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from harness.boot.machine import StackMachine
+from harness.boot.machine import RAM_BASE, StackMachine
 from harness.boot.physical import PhysicalMemory
 from harness.boot.tables import Tables, read_registers, snapshot, state_of
+from harness.errors import TargetProtocolError
 from harness.host.probe import HostProbe
 from harness.host.registers import EL2
 from harness.judge.compare import compare
@@ -111,6 +112,18 @@ class Granules:
         abort = AArch64_Abort(pa, none.with_(Fault.Fault_SyncExternal), self.context)
         return AccessPerformed(), abort, WithoutFAR(abort)
 
+    def fill(self, pa: int, content: bytes) -> None:
+        """Put ``content`` at ``pa`` of RAM, past the GPC.
+
+        It is read back by the way that later reads take, or TargetProtocolError: a reader of some other memory would
+        see no change, whatever happens.
+        """
+        self.machine.ram.write(pa - RAM_BASE, content)
+        if self.memory.read(pa, len(content)) != content:
+            raise TargetProtocolError(
+                f"memory at {pa:#x} does not show what was just written there", self.machine.evidence()
+            )
+
     def access(self, name: str, pa: int) -> Result:
         """Do one of ``ACCESSES``; stores and the atomic write ones."""
         operation, _, size = ACCESSES[name]
@@ -124,6 +137,11 @@ def differences(permitted: tuple[AccessPerformed | ExceptionTaken, ...], result:
     if not all(found):
         return ""
     return " / ".join("; ".join(mismatch.text for mismatch in mismatches) for mismatches in found)
+
+
+def same_words(before: bytes, after: bytes) -> list[int]:
+    """Offsets of the 8-byte words that are the same in both."""
+    return [at for at in range(0, len(before), 8) if before[at : at + 8] == after[at : at + 8]]
 
 
 def in_words(result: Result) -> dict[str, str]:

@@ -85,8 +85,8 @@ HYGIENE_MUTANTS: Final = (
 )
 
 
-def _granule(name: str, rule: str, *patches: Patch) -> StackMutant:
-    return StackMutant(name, "granules", (rule,), patches, "observation")
+def _granule(name: str, rule: str, *patches: Patch, marks: bool = False) -> StackMutant:
+    return StackMutant(name, "granules", (rule,), patches, "observation", marks=marks)
 
 
 def _status(function: int, change: Callable[[int, int], int]) -> Patch:
@@ -166,22 +166,27 @@ def _load_faults(original: Original) -> Callable[..., Result]:
 _BYSTANDER: Final = 0x7600_0000
 GRANULE_MUTANTS: Final = (
     _granule("delegate-forgets-the-table", "GRN-001", _silently(RMI_GRANULE_DELEGATE)),
-    _granule("delegate-takes-the-neighbour", "GRN-001", Patch(_PROBE, "HostProbe.smc", _too_much)),
+    _granule("delegate-takes-the-neighbour", "GRN-001", Patch(_PROBE, "HostProbe.smc", _too_much), marks=True),
     _granule("delegated-granule-reads", "GRN-002", _access(lambda result: result._replace(taken=0, esr=0, far=0))),
     _granule("delegated-granule-wrong-syndrome", "GRN-002", _access(lambda result: result._replace(esr=0x96000010))),
     _granule("delegated-granule-shows-data", "GRN-002", _access(lambda result: result._replace(data0=0x5EC8E7))),
     _granule("delegated-granule-takes-stores", "GRN-002", Patch(_GRANULES, "Granules.access", _stores_arrive)),
-    _granule("undelegate-forgets-the-table", "GRN-003", _silently(RMI_GRANULE_UNDELEGATE)),
+    _granule("undelegate-forgets-the-table", "GRN-003", _silently(RMI_GRANULE_UNDELEGATE), marks=True),
     _granule("undelegated-granule-faults", "GRN-003", Patch(_PROBE, "HostProbe.load", _load_faults)),
     _granule("delegate-grants-everything", "GRN-004", _status(RMI_GRANULE_DELEGATE, lambda status, granule: 0)),
-    _granule("refused-delegate-changes-the-table", "GRN-004", Patch(_PROBE, "HostProbe.smc", _refused_but_done)),
+    _granule(
+        "refused-delegate-changes-the-table", "GRN-004", Patch(_PROBE, "HostProbe.smc", _refused_but_done), marks=True
+    ),
     _granule("nobody-wipes", "GRN-005", Patch(_GRANULES, "WIPING", lambda original: "tfa-host")),
 )
 
 
-def _linux(name: str, rule: str, method: str, make: Callable[[Original], Callable[..., object]]) -> StackMutant:
+def _linux(
+    name: str, rule: str, method: str, make: Callable[[Original], Callable[..., object]], *, marks: bool = False
+) -> StackMutant:
     """A method of the shell, ``make`` giving what takes its place."""
-    return StackMutant(name, "linux", (rule,), (Patch(_LINUX, f"HostShell.{method}", make),), "observation")
+    patches = (Patch(_LINUX, f"HostShell.{method}", make),)
+    return StackMutant(name, "linux", (rule,), patches, "observation", marks=marks)
 
 
 def _attack(name: str, rule: str, method: str, **changes: object) -> StackMutant:
@@ -205,11 +210,16 @@ def _log(name: str, rule: str, change: Callable[[str], str]) -> StackMutant:
 def _write_arrives(original: Original) -> Callable[..., Attack]:
     def write(host: HostShell, pa: int, value: int) -> Attack:
         seen: Attack = original(host, pa, value)
-        if pa >= RAM_BASE:
+        if pa >= RAM_BASE and seen.outcome in ("fault", "killed"):
             host.machine.ram.write(pa - RAM_BASE, value.to_bytes(8, "little"))
         return seen
 
     return write
+
+
+def _oops(original: Original) -> Callable[..., list[str]]:
+    """The kernel's log ends with an error of its own."""
+    return lambda host: [*original(host), "Internal error: Oops"]
 
 
 def _guest(**changes: object) -> Callable[[Original], Callable[..., Attack]]:
@@ -227,10 +237,10 @@ LINUX_MUTANTS: Final = (
     _attack("linux-read-shows-data", "LNX-010", "read", value=0x5EC8E7),
     _attack("linux-read-wrong-syndrome", "LNX-010", "read", esr=0x9200_0007),
     _attack("linux-writes-realm", "LNX-011", "write", outcome="done", esr=0),
-    _linux("linux-write-arrives", "LNX-011", "write", _write_arrives),
+    _linux("linux-write-arrives", "LNX-011", "write", _write_arrives, marks=True),
     _attack("guest-reads-realm", "LNX-012", "guest_read", outcome="done", esr=0),
     _attack("guest-read-shows-data", "LNX-012", "guest_read", value=0x5EC8E7),
-    _linux("linux-oops-after-attack", "LNX-013", "log", lambda original: lambda host: ["Internal error: Oops"]),
+    _linux("linux-oops-after-attack", "LNX-013", "log", _oops),
     _linux("no-guest-after-attack", "LNX-013", "guest", _guest(outcome="failed")),
 )
 HOST_MUTANTS: tuple[StackMutant, ...] = (*HYGIENE_MUTANTS, *GRANULE_MUTANTS, *LINUX_MUTANTS)

@@ -213,7 +213,7 @@ class Session:
         )
         with gc_paused():
             results = decode_results(raw, encoded.count)
-            _judge_for(scene, items)(bench, state, tally, name).judge(items, results)
+            judge_for(scene, items)(bench, state, tally, name).judge(items, results)
         tally.count((Rule.AVAILABILITY,), len(items), weak=False)
         if not any(isinstance(item, Change) for item in items):
             self._state = state
@@ -304,7 +304,7 @@ class Session:
         return Batch(records=records, context=context, registers=registers, pool=bytes(pool))
 
 
-def _judge_for(scene: Scene, items: Sequence[Item]) -> type[BatchJudge]:
+def judge_for(scene: Scene, items: Sequence[Item]) -> type[BatchJudge]:
     """The judge of a batch: another where operations are asked for that are no single access."""
     if isinstance(scene, History):
         return HistoryJudge

@@ -18,6 +18,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from harness.errors import BadInputError, MisuseError
+from harness.judge.operation import Operation
 from harness.judge.session import Session
 from harness.judge.stimulus import WRITING, Kind, Stimulus, perform
 from harness.probe.batch import EncodedBatch
@@ -25,7 +26,7 @@ from harness.probe.records import RESULT, Result, Status, World
 from harness.state.state import merged
 from harness.state.witness import BATCH_PA, Testimony
 from refmodel.memory import RegionKind
-from refmodel.outcomes import Alternative, ExceptionTaken
+from refmodel.outcomes import AccessPerformed, AddressTranslated, Alternative, ExceptionTaken
 
 CASE: Final = 0x4FF0_0000
 """PA of the case: in the batch area too, far above the batch."""
@@ -76,7 +77,11 @@ def allowed(testimony: Testimony, session: Session) -> list[Allowed]:
     for alternative in testimony.alternatives:
         outcome = alternative.outcome
         if isinstance(outcome, ExceptionTaken):
-            found.append(_exception(alternative, outcome, testimony, watched=ram and stimulus.kind in WRITING))
+            # What a denied store leaves on its other page, if it has one, is not fixed.
+            whole = stimulus.kind in WRITING and not (isinstance(stimulus.kind, Operation) and stimulus.kind.elements)
+            found.append(_exception(alternative, outcome, testimony, watched=ram and whole))
+        elif isinstance(stimulus.kind, Operation) and not stimulus.kind.elements:
+            found += _completed(outcome, stimulus, testimony.before, watched=ram and compared)
         else:
             found += _performed(stimulus, testimony.before, compared=compared, watched=ram)
     return found
@@ -98,6 +103,16 @@ def _exception(alternative: Alternative, outcome: ExceptionTaken, testimony: Tes
         fields["mfar"] = (outcome.mfar, _ALL)
     # A store that was denied leaves memory as it was.
     return _allowed(fields, testimony.stimulus.pa if watched else 0, testimony.before)
+
+
+def _completed(outcome: AccessPerformed, stimulus: Stimulus, before: bytes, *, watched: bool) -> list[Allowed]:
+    """An operation that is no access: PAR_EL1 of an AT, zeros of a DC ZVA."""
+    fields = {"taken": (0, 0xFF)}
+    if isinstance(outcome, AddressTranslated):
+        fields["par"] = (outcome.par & outcome.par_known, outcome.par_known)
+    if watched and stimulus.kind is Operation.DC_ZVA:
+        return [_allowed(fields, stimulus.pa & -_LANE, bytes(_LANE))]
+    return [_allowed(fields, 0, before)]
 
 
 def _performed(stimulus: Stimulus, before: bytes, *, compared: bool, watched: bool) -> list[Allowed]:

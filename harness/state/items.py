@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from harness.judge.operation import CHANGING, Operation
 from harness.judge.scene import Invalidate, Item, Scene, TableWrite, Under
 from harness.judge.session import Session
 from harness.judge.stimulus import Kind, Stimulus
 from harness.judge.world import WorldScene
 from harness.probe.records import Op, RecordFlag, RegisterEntry, World, sysreg_encoding
-from harness.state.below import Places, context_of
+from harness.state.below import NOWHERE, Places, context_of
 from harness.state.state import REGISTERS, State, StateRecord, register_name
 from refmodel.gpt.tlbi import TLBIOp
 from refmodel.memory import Memory
@@ -23,7 +24,10 @@ _GPC: Final = frozenset({_GPCCR, _GPTBR, _GPCBW})
 _FLAGS: Final = RecordFlag.TLBI_BEFORE | RecordFlag.TLBI_AFTER_REGS
 _TABLE_WORD: Final = 8
 _PAGE: Final = 4096
-_CROSSING: Final = "an access across the end of a page is not judged"
+_OPERATIONS: Final[Mapping[tuple[Op, int], Operation]] = {
+    (operation.op, operation.aux): operation for operation in Operation if not operation.elements
+}
+_ACROSS: Final[Mapping[Op, Operation]] = {operation.op: operation for operation in Operation if operation.elements}
 _TLBI: Final = {sysreg_encoding(1, *op.value): op for op in TLBIOp}
 
 
@@ -37,8 +41,8 @@ class Judgeable:
 
 def judgeable(state: State, session: Session) -> Judgeable | str:
     """The scene and items of a state, in the probe's map of this session; or why the model cannot judge the state."""
-    if state.record.op not in _KINDS:
-        return f"record {state.judged} is {state.record.op.name}, which is no access to be judged"
+    if _kind(state.record) is None:
+        return f"record {state.judged} is {state.record.op.name}, which is no operation to be judged"
     values = _values(state.context)
     if not {_GPCCR, _GPTBR} <= values.keys():
         return "the model judges a context that sets GPCCR_EL3 and GPTBR_EL3"
@@ -53,6 +57,14 @@ def _at_el3(state: State, session: Session) -> Judgeable | str:
         why = _problem(record)
         if why:
             return f"record {index}: {why}"
+    if any(isinstance(_kind(record), Operation) for record in state.records):
+        # Such an operation is judged by its own address, not by that of an access before under other registers.
+        for index, record in enumerate(state.records):
+            if _kind(record) is not None and (record.registers or record.flags):
+                return (
+                    f"record {index}: registers and flags of its own are not judged beside operations on caches, AT, "
+                    "DC ZVA and accesses across the end of a page"
+                )
     return Judgeable(_scene_of(state), tuple(_item(record, session) for record in state.records))
 
 
@@ -92,10 +104,8 @@ def _problem_below(record: StateRecord, first: StateRecord) -> str:
             f"the model judges PE 0 at EL{first.el} in {first.state.name} with the records before, "
             f"not PE {record.pe} at EL{record.el} in {record.state.name}"
         )
-    if record.op not in _KINDS:
+    if _kind(record) is None:
         return f"operation {record.op.name} is not judged"
-    if _crosses(record, record.va):
-        return _CROSSING
     if (record.flags ^ first.flags) & RecordFlag.PAN:
         return "the model judges records that have one PSTATE.PAN"
     others = record.flags & ~(RecordFlag.TLBI_BEFORE | RecordFlag.PAN)
@@ -105,8 +115,9 @@ def _problem_below(record: StateRecord, first: StateRecord) -> str:
 
 
 def _item_below(record: StateRecord, places: Places) -> Item | str:
-    kind = _KINDS[record.op]
-    place = places.of(record.va, kind)
+    kind = _kind(record)
+    assert kind is not None  # _problem_below() has said so
+    place = _place_of(kind, record, places)
     if isinstance(place, str):
         return place
     stimulus = Stimulus(kind, record.va, *place, record.size_log2, record.value0, record.value1)
@@ -114,8 +125,31 @@ def _item_below(record: StateRecord, places: Places) -> Item | str:
     return Under(stimulus, flags=flags) if flags else stimulus
 
 
+def _place_of(kind: Kind | Operation, record: StateRecord, places: Places) -> tuple[int, World] | str:
+    """Where an operand leads, that of an operation as a load or store finds it; an access has both pages in a row."""
+    if isinstance(kind, Kind):
+        return places.of(record.va, kind)
+    access = Kind.STORE if kind in CHANGING else Kind.LOAD
+    place = places.of(record.va, access)
+    if isinstance(place, str) or not kind.elements:
+        return place
+    pa, space = place
+    second = _PAGE - record.va % _PAGE
+    if places.of(record.va + second, access) != (pa + second, space):
+        return "an access whose second page does not lie behind the first is not judged"
+    return place
+
+
+def _kind(record: StateRecord) -> Kind | Operation | None:
+    """What the judge calls the operation of a record, None for what is none to be judged."""
+    if record.op not in _KINDS:
+        return _OPERATIONS.get((record.op, record.aux))
+    address = record.va if record.pa is None else record.pa
+    return _ACROSS.get(record.op) if _crosses(record, address) else _KINDS[record.op]
+
+
 def _crosses(record: StateRecord, address: int) -> bool:
-    """Whether an access touches a second page, which the judge of single accesses does not look at."""
+    """Whether an access touches a second page, which makes it an operation of its own kind."""
     elements = 2 if record.op in (Op.LOAD_PAIR, Op.STORE_PAIR) else 1
     return address % _PAGE + (elements << record.size_log2) > _PAGE
 
@@ -126,10 +160,11 @@ def _problem(record: StateRecord) -> str:
             "the model judges PE 0 at EL3 with the records before, "
             f"not PE {record.pe} at EL{record.el} in {record.state.name}"
         )
-    if record.op in _KINDS:
-        if _crosses(record, record.va if record.pa is None else record.pa):
-            return _CROSSING
-        if record.pa is None:
+    kind = _kind(record)
+    if record.op in _KINDS and kind is None:
+        return f"operation {record.op.name} across the end of a page is not judged"
+    if kind is not None:
+        if record.pa is None and (isinstance(kind, Kind) or kind.op is not Op.SYS):
             return f"virtual address {record.va:#x} is not one of the probe's map"
         if record.flags & ~_FLAGS:
             return f"flags {record.flags & ~_FLAGS!r} are not judged"
@@ -157,22 +192,20 @@ def _scene_of(state: State) -> Scene:
 def _item(record: StateRecord, session: Session) -> Item:
     if record.op is Op.TLBI_PAALL:
         return Invalidate()
-    if record.op is Op.SYS:
+    kind = _kind(record)
+    if record.op is Op.SYS and kind is None:
         # An operand that looks like an address of the probe's map is kept as one; that of Root is the identity.
         return Invalidate(_TLBI[record.aux], record.va if record.pa is None else record.pa)
-    assert record.pa is not None  # _problem() has said so
+    if record.pa is None:
+        # The operand of an instruction by PA, or of an AT: no address of the probe's map.
+        assert isinstance(kind, Operation)  # _problem() has said so
+        return Stimulus(kind, record.va, NOWHERE, World.ROOT, record.size_log2)
     if record.op is Op.MEM_WRITE:
         word, count = record.data[:_TABLE_WORD], len(record.data) // _TABLE_WORD
         return TableWrite(record.pa, int.from_bytes(word, "little"), count)
-    stimulus = session.stimulus(
-        _KINDS[record.op],
-        record.pa,
-        record.pas,
-        size_log2=record.size_log2,
-        value0=record.value0,
-        value1=record.value1,
-        memory=record.memory,
-    )
+    assert kind is not None
+    va = session.windows.va(record.pa, record.pas, record.memory)
+    stimulus = Stimulus(kind, va, record.pa, record.pas, record.size_log2, record.value0, record.value1)
     if not record.registers and not record.flags:
         return stimulus
     values = _values(record.registers)

@@ -6,7 +6,7 @@ part of the tables the answer rests on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,8 +14,9 @@ from harness.judge import cases
 from harness.judge.calibration import read_regime
 from harness.judge.expectation import Expectation
 from harness.judge.judging import BatchJudge, Bench, SceneState
+from harness.judge.operation_judging import OperationJudge, WorldOperationJudge
 from harness.judge.scene import Item, Scene, stimulus_of
-from harness.judge.session import Session
+from harness.judge.session import Session, judge_for
 from harness.judge.stimulus import Kind, Stimulus
 from harness.judge.tally import Tally
 from harness.judge.world import WorldScene
@@ -90,6 +91,22 @@ class _WorldWitness(_Witness, WorldJudge):
     """The same below EL3."""
 
 
+class _OperationWitness(_Witness, OperationJudge):
+    """The same for operations that are no single access."""
+
+
+class _WorldOperationWitness(_Witness, WorldOperationJudge):
+    """Those below EL3."""
+
+
+_WITNESSES: Final[Mapping[type[BatchJudge], type[_Witness]]] = {
+    BatchJudge: _Witness,
+    WorldJudge: _WorldWitness,
+    OperationJudge: _OperationWitness,
+    WorldOperationJudge: _WorldOperationWitness,
+}
+
+
 def testify(
     session: Session, scene: Scene, items: Sequence[Item], judged: int, results: bytes, *, probe: bool = False
 ) -> Testimony:
@@ -109,6 +126,8 @@ def testify(
         prompt=session.calibration.prompt,
         read_memory=memory.read,
         around=cases.Circumstances(),
+        zva_bits=session.calibration.dczid.block_bits,
+        clidr=session.calibration.clidr,
     )
     state = SceneState(pe, scene, gpc)
     denied = any(_denied(state, pa) for pa in (regime.ttbr0.BADDR << 1, BATCH_PA))
@@ -117,7 +136,8 @@ def testify(
         _probe_checks(session, state)
         if isinstance(scene, WorldScene):
             _below(session, state, scene, items)
-    witness = (_WorldWitness if isinstance(scene, WorldScene) else _Witness)(bench, state, Tally())
+    # By the kinds of all items, as the run was judged, although only those up to the judged one are looked at.
+    witness = _WITNESSES[judge_for(scene, items)](bench, state, Tally())
     witness.wanted = judged
     witness.judge(items[: judged + 1], [_result(results, index) for index in range(judged + 1)])
     assert witness.found is not None  # the judged item is an access
@@ -157,5 +177,4 @@ def _below(session: Session, state: SceneState, scene: WorldScene, items: Sequen
         state.gpt.checked(FullAddress(PASpace(scene.context.state), page.base))
         checked.of(page.base, Kind.FETCH)
     for stimulus in filter(None, map(stimulus_of, items)):
-        if isinstance(stimulus.kind, Kind):
-            places.of(stimulus.va, stimulus.kind)
+        places.of(stimulus.va, stimulus.kind if isinstance(stimulus.kind, Kind) else Kind.LOAD)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from harness.errors import MisuseError
 from harness.probe.batch import Batch, EncodedBatch
@@ -94,6 +94,17 @@ def log_directory(path: Path) -> None:
     except OSError as error:
         remedy = "free space or give another directory with --results DIR"
         raise MisuseError(f"{path}: cannot be used for logs: {error.strerror}; {remedy}") from None
+
+
+@runtime_checkable
+class Pausable(Protocol):
+    """A target that can be made to use no processor time while it has nothing to do."""
+
+    def pause(self) -> None:
+        """Stand still until ``resume``; of a target that is off, nothing."""
+
+    def resume(self) -> None:
+        """Go on; of a target that is off or goes on anyway, nothing."""
 
 
 class Target(Protocol):

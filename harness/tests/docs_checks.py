@@ -17,7 +17,7 @@ _INLINE = re.compile(r"\]\(\s*<?([^)\s>]*)>?(?:\s+[\"'][^)]*)?\)")
 _DEFINITION = re.compile(r"^ {0,3}\[[^\]]+\]:\s*<?(\S+?)>?\s*$", re.MULTILINE)
 _HEADING = re.compile(r"^ {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*$", re.MULTILINE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-_TABLE_OPTION = re.compile(r"^\| *`(--?[a-z][a-z-]*)", re.MULTILINE)
+_TABLE_OPTION = re.compile(r"^\| *`(--?[a-z][a-z0-9-]*)", re.MULTILINE)
 
 
 def links(text: str) -> list[str]:

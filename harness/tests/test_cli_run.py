@@ -85,7 +85,10 @@ def test_for_people(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["sample.toml", "--file", "disk"], "--file takes NAME=PATH, not 'disk'"),
         (["sample.toml", "--file", "disk=x"], "stack sample has no file 'disk'; its files: none"),
         (["sample.toml", "--qemu", "no-such-qemu"], "no-such-qemu: does not exist"),
-        (["sample.toml", "--rmm", "x"], "stack sample takes no RMM; leave --rmm out, or use tfa-rmm"),
+        (
+            ["sample.toml", "--rmm", "x"],
+            "stack sample takes no RMM; leave --rmm out, or use tfa-rmm, tfa-rmm-host or tfa-rmm-linux",
+        ),
         (["sample.toml", "--bl33", "x"], "stack sample brings its own flash image: BL33 cannot be put into it"),
         (["tfa-rmm"], "stack tfa-rmm needs an RMM and none was named; give --rmm FILE or set REALMCHECK_RMM"),
         (["tfa-rmm", "--rmm", "absent.img"], "absent.img: cannot be read: No such file or directory"),

@@ -174,6 +174,7 @@ def test_every_pytest_option_is_documented() -> None:
         ({"--one"}, ["tool: --two does not exist"]),
         ({"--one", "--two", "--on"}, ["tool: --on is not documented"]),
         ({"--one", "--two", "--else"}, ["tool: --else is not documented"]),
+        ({"--one", "--two3"}, ["tool: --two3 is not documented", "tool: --two does not exist"]),
     ],
 )
 def test_an_undocumented_option_is_found(options: set[str], wrong: list[str]) -> None:
@@ -181,6 +182,10 @@ def test_an_undocumented_option_is_found(options: set[str], wrong: list[str]) ->
         "## tool\n\n| Option |\n| --- |\n| `--one N` | of `--on` |\n### more\n| `--two` |\n\n## other\n| `--else` |\n"
     )
     assert option_problems(page, "tool", options) == wrong
+
+
+def test_an_option_with_a_digit_is_read_whole() -> None:
+    assert option_problems("## tool\n\n| `--bl33 FILE` | |\n", "tool", {"--bl33"}) == []
 
 
 def test_variables_and_lint_findings_are_documented() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from harness.errors import TargetLostError
 from harness.report import ClaimResult
+from harness.rules.catalogue import Catalogue, load_catalogue
 from harness.targets.model import ModelTarget
 from harness.tests.suite_project import GOOD, OPTIONS, make, summary, verdicts
 
@@ -245,3 +248,50 @@ def test_a_feature_that_the_id_registers_deny_is_an_error_not_a_skip(
         said = f"declares {name} as {wrong!r}, its ID registers report {right!r}; correct the target's declaration"
         assert (said in terminal) is (declared == wrong)
         shutil.rmtree(pytester.path / "suites")
+
+
+SEVERAL = """
+@rule
+@pytest.mark.parametrize("l0gptsz", [30, 34, 30])
+def test_it(check, l0gptsz):
+    assert not check.session.target.paused
+    assert all(t.paused for t in type(check.session.target).made if t is not check.session.target)
+    run(check, load(check))
+"""
+
+
+class PausableModel(ModelTarget):
+    """A model target that knows whether it was paused, and which ones there are."""
+
+    made: ClassVar[list[PausableModel]] = []
+    paused = False
+
+    def power_on(self) -> None:
+        self.made.append(self)
+        super().power_on()
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+
+def test_only_the_machine_in_use_runs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.targets.factory.ModelTarget", PausableModel)
+    PausableModel.made.clear()
+    run_suite(pytester, SEVERAL)
+    assert len(PausableModel.made) == 2
+    assert verdicts(pytester.path) == ["PASS"] * 3
+
+
+def test_the_catalogue_is_read_once_for_all_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[Path] = []
+
+    def load(directory: Path) -> Catalogue:
+        loads.append(directory)
+        return load_catalogue(directory)
+
+    monkeypatch.setattr("harness.run.load_catalogue", load)
+    run_suite(pytester, GOOD)
+    assert len(loads) == 1

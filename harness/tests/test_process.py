@@ -65,6 +65,31 @@ def test_kill_ends_the_whole_group(tmp_path: Path) -> None:
     wait_for(lambda: not alive(int(note.read_text())))
 
 
+def test_a_paused_process_stands_still_and_goes_on(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    loop = f"while :; do echo x >> {note}; sleep 0.01; done"
+    process = Process(["/bin/sh", "-c", loop], stderr=tmp_path / "stderr")
+    try:
+        wait_for(note.exists)
+        process.pause()
+        wait_for(lambda: stopped(process.pid))
+        size = note.stat().st_size
+        time.sleep(0.1)
+        assert note.stat().st_size == size
+        process.resume()
+        wait_for(lambda: note.stat().st_size > size)
+        process.pause()
+        assert process.poll() is None
+    finally:
+        process.kill()
+    process.pause()  # of a process that has ended: nothing
+    assert process.poll() is not None
+
+
+def stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 def test_a_program_that_cannot_start_is_named(tmp_path: Path) -> None:
     with pytest.raises(MisuseError, match=r"cannot start /nonexistent: No such file or directory; check the path"):
         Process(["/nonexistent"], stderr=tmp_path / "stderr")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.judge.operation import Operation
 from harness.probe import lower
 from harness.probe.records import RESULT, Op, Record, RecordFlag, RegisterEntry, Result, World
 from harness.state import MemoryBlock, State, StateRecord
@@ -94,6 +95,23 @@ def test_the_image_compares_as_the_judge_does(where: World, entry: int, op: Op, 
         assert not any(one.matches(other, lane) for one in permitted)
 
 
+@pytest.mark.parametrize("entry", [OPEN, DENY], ids=["open", "denied"])
+@pytest.mark.parametrize(
+    "operation",
+    [Operation.AT_S1E1R, Operation.DC_CVAC, Operation.DC_ZVA, Operation.LOAD_ACROSS, Operation.STORE_ACROSS],
+    ids=lambda operation: operation.title,
+)
+def test_operations_are_judged(operation: Operation, entry: int, player: Player, target: FalsifiedTarget) -> None:
+    va = CLEAN + (0xFFC if operation.elements else 0x40)
+    record = replace(LOAD, op=operation.op, aux=operation.aux, va=va)
+    seen = player.play(below(record, entry=entry))
+    assert seen.testimony is not None and seen.testimony.stimulus.kind is operation
+    assert seen.outcome is Outcome.PERMITTED
+    wrong = {"taken": 1, "target_el": 2, "vector": 0x400, "esr": 0, "spsr": 4, "scr": 1 << 62 | 1}
+    target.falsify = lambda one, result: result._replace(**wrong) if one.el == 1 else result
+    assert player.play(below(record, entry=entry)).outcome is Outcome.DEVIATES
+
+
 def test_only_the_judged_record_counts(player: Player, target: FalsifiedTarget) -> None:
     def falsify(record: Record, result: Result) -> Result:
         return result._replace(target_el=2) if record.el == 1 and record.id == 0 else result
@@ -145,7 +163,7 @@ def test_an_address_that_stage_1_refuses_is_judged(player: Player) -> None:
         (below(replace(LOAD, flags=RecordFlag.NONE)), "record 0 does not have TLBI_BEFORE"),
         (below(LOAD, replace(LOAD, state=World.SECURE)), "record 1: the model judges PE 0 at EL1 in REALM"),
         (below(LOAD, StateRecord(op=Op.TLBI_PAALL)), "not PE 0 at EL3 in ROOT"),
-        (below(LOAD, replace(LOAD, op=Op.DC_ZVA)), "record 1: operation DC_ZVA is not judged"),
+        (below(LOAD, replace(LOAD, op=Op.NOP)), "record 1: operation NOP is not judged"),
         (below(replace(LOAD, registers=CONTEXT[:1])), "record 0: GPTBR_EL3 in its list is not judged"),
         (below(replace(LOAD, flags=RecordFlag.TLBI_BEFORE | RecordFlag.KEEP_REGS)), "flags .*KEEP_REGS.* not judged"),
     ],

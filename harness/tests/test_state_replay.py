@@ -10,6 +10,7 @@ import pytest
 
 from harness import cli
 from harness.errors import MisuseError
+from harness.judge.operation import Operation
 from harness.probe.records import RESULT, Op, RecordFlag, RegisterEntry, Result, World
 from harness.state import MemoryBlock, Needs, Origin, State, StateRecord, read_state, state_text
 from harness.state.elf import Allowed, allowed
@@ -17,7 +18,7 @@ from harness.state.replay import Outcome, Player
 from harness.state.shrink import shrink
 from harness.state.state import REGISTERS
 from harness.tests.judge_samples import LOW, FalsifiedTarget
-from harness.tests.state_samples import CONTEXT, OPEN, TABLES, state
+from harness.tests.state_samples import CONTEXT, OPEN, RESERVED, TABLES, state
 
 LOAD = StateRecord(op=Op.LOAD, pa=LOW + 0x128, pas=World.SECURE)
 DENY, OPEN_GPT = 0x01, 0xF1
@@ -65,18 +66,61 @@ def test_a_target_that_is_lost_twice_deviates(player: Player, target: FalsifiedT
     assert seen.case.expected[0].fields["ESR_EL3"] == "0x7a010028"
 
 
+ACROSS = StateRecord(op=Op.LOAD, pa=LOW + 0xFFC, pas=World.SECURE)
+DC = StateRecord(op=Op.SYS, aux=Operation.DC_CIVAC.aux, pa=LOW + 0x828, pas=World.SECURE)
+AT = StateRecord(op=Op.SYS, aux=Operation.AT_S1E3R.aux, pa=LOW + 0x828, pas=World.REALM)
+ZVA = StateRecord(op=Op.DC_ZVA, pa=LOW + 0x840, pas=World.ROOT)
+BY_PA = StateRecord(op=Op.SYS, aux=Operation.DC_CIPAPA.aux, va=1 << 63 | LOW)
+
+
+@pytest.mark.parametrize("entry", [OPEN, RESERVED], ids=["open", "denied"])
+@pytest.mark.parametrize("record", [ACROSS, DC, AT, ZVA, BY_PA], ids=["across", "dc", "at", "zva", "by-pa"])
+def test_operations_are_judged_and_compared_in_the_image(record: StateRecord, entry: int, player: Player) -> None:
+    seen = player.play(state(record, entry=entry))
+    assert seen.outcome is Outcome.PERMITTED and seen.testimony is not None and seen.result is not None
+    permitted = allowed(seen.testimony, player.session)
+    lane = player.session.target.read_memory(seen.testimony.stimulus.pa & -16, 16)
+    assert any(one.matches(RESULT.pack(*seen.result), lane) for one in permitted)
+    other = RESULT.pack(*seen.result._replace(taken=3))
+    assert not any(one.matches(other, lane) for one in permitted)
+
+
+@pytest.mark.parametrize(
+    ("record", "field"), [(DC, "far"), (DC, "esr"), (ACROSS, "far"), (ZVA, "far")], ids=lambda what: str(what)[:5]
+)
+def test_a_deviation_of_an_operation_is_seen(
+    record: StateRecord, field: str, player: Player, target: FalsifiedTarget
+) -> None:
+    target.falsify = lambda _, result: result._replace(**{field: getattr(result, field) ^ 0x40})
+    seen = player.play(state(record))
+    assert seen.outcome is Outcome.DEVIATES and seen.testimony is not None and seen.result is not None
+    assert not any(one.matches(RESULT.pack(*seen.result), bytes(16)) for one in allowed(seen.testimony, player.session))
+
+
+def test_a_wrong_par_is_a_deviation(player: Player, target: FalsifiedTarget) -> None:
+    target.falsify = lambda _, result: result._replace(par=result.par ^ 1 << 12)
+    seen = player.play(state(AT, entry=OPEN))
+    assert seen.outcome is Outcome.DEVIATES and seen.testimony is not None and seen.result is not None
+    assert not any(one.matches(RESULT.pack(*seen.result), bytes(16)) for one in allowed(seen.testimony, player.session))
+
+
 @pytest.mark.parametrize(
     ("made", "why"),
     [
         (state(LOAD, replace(LOAD, state=World.REALM, el=1, pa=None, va=16), judged=1), "not PE 0 at EL1 in REALM"),
         (state(replace(LOAD, pa=None, va=1 << 47)), "virtual address 0x800000000000 is not one of the probe's map"),
-        (state(StateRecord(op=Op.DC_ZVA, pa=LOW)), "record 0 is DC_ZVA, which is no access"),
-        (state(StateRecord(op=Op.DC_ZVA, pa=LOW), LOAD, judged=1), "operation DC_ZVA is not judged"),
-        (state(StateRecord(op=Op.TLBI_PAALL)), "record 0 is TLBI_PAALL, which is no access"),
+        (state(StateRecord(op=Op.NOP)), "record 0 is NOP, which is no operation to be judged"),
+        (state(StateRecord(op=Op.NOP), LOAD, judged=1), "operation NOP is not judged"),
+        (state(StateRecord(op=Op.TLBI_PAALL)), "record 0 is TLBI_PAALL, which is no operation"),
+        (
+            state(ACROSS, replace(LOAD, registers=CONTEXT[:1])),
+            "record 1: registers and flags of its own are not judged",
+        ),
+        (state(replace(ACROSS, op=Op.ATOMIC_ADD)), "which is no operation to be judged"),
         (state(context=CONTEXT[:1]), "a context that sets GPCCR_EL3 and GPTBR_EL3"),
         (state(replace(LOAD, registers=(RegisterEntry(REGISTERS["SCR_EL3"], 1),))), "SCR_EL3 in its list"),
     ],
-    ids=["el1", "va", "dc-zva", "among-dc-zva", "tlbi", "context", "register"],
+    ids=["el1", "va", "nop", "among-nop", "tlbi", "registers-beside", "atomic-across", "context", "register"],
 )
 def test_what_cannot_be_judged_is_run_and_said(player: Player, made: State, why: str) -> None:
     seen = player.play(made)

@@ -12,6 +12,7 @@ from harness.boot.check import StackCheck
 from harness.boot.machine import StackMachine
 from harness.boot.physical import NotReadableError, PhysicalMemory
 from harness.boot.tables import Span, Tables
+from harness.errors import TargetProtocolError
 from images.stack import MemoryRegion, Owner
 from refmodel.gpt.check import GPCRegistersConsistent
 from refmodel.gpt.decode import (
@@ -38,9 +39,15 @@ def booted(stack: StackCheck) -> StackMachine:
 
 
 def tables_of(stack: StackCheck, machine: StackMachine) -> Tables | None:
-    """The tables in memory; None, with the verdict NOT_OBSERVABLE, where this host hides them."""
+    """The tables in use; None, with the verdict NOT_OBSERVABLE, where this host hides them.
+
+    With the check off no table is in use, whatever lies in memory: TargetProtocolError.
+    """
+    gpc = tables.state_of(tables.read_registers(machine))
+    if gpc.gpccr.GPC == 0:
+        raise TargetProtocolError("GPCCR_EL3.GPC is 0: no table is in use", machine.evidence())
     try:
-        return tables.snapshot(PhysicalMemory(machine), tables.state_of(tables.read_registers(machine)))
+        return tables.snapshot(PhysicalMemory(machine), gpc)
     except NotReadableError as error:
         for rule in stack.cited:
             stack.not_observable(rule, str(error))
@@ -48,9 +55,8 @@ def tables_of(stack: StackCheck, machine: StackMachine) -> Tables | None:
 
 
 def log_of(machine: StackMachine) -> str:
-    """Everything that the first console has said."""
-    first = next(iter(machine.stack.consoles))
-    return machine.console(first).log_path.read_text(encoding="utf-8", errors="replace")
+    """Everything that the first console has said in this boot."""
+    return machine.console(next(iter(machine.stack.consoles))).logged()
 
 
 @pytest.mark.smoke

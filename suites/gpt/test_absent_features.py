@@ -16,17 +16,25 @@ from harness.judge.stimulus import Kind
 from harness.probe.records import World
 from refmodel.gpt.decode import GPT_Any
 from refmodel.sysregs import GPTBR_EL3
-from suites.gpt.scenes import GB, LOW, builder, warm, with_table
+from suites.gpt.scenes import GB, LOW, builder, res0, warm, with_table
 
 _KINDS = (Kind.LOAD, Kind.STORE, Kind.ATOMIC_ADD)
-_ABOVE = 1 << 40
 
 
-@pytest.mark.parametrize("variant", ["rme1", "rme2"])
+@pytest.mark.smoke
 @pytest.mark.rule("GPC-114")
-def test_gptbr_without_gpc3(check: Check, variant: str) -> None:
-    """Bits [55:52] of GPTBR_EL3's address, set on a PE without FEAT_RME_GPC3: the table below them stays in use."""
+@pytest.mark.parametrize("field", ["GPCBW", "PPS3", "BADDR_55_52"])
+@pytest.mark.parametrize("variant", ["rme1", "rme2"])
+def test_fields_without_gpc3(check: Check, field: str, variant: str) -> None:
+    """Without FEAT_RME_GPC3 its fields are RES0: with each of them written as 1 the check is as with 0.
+
+    GPCBW_EL3 is not there either, and is left alone; with its reset value a window would start at 0.  Bits [55:52] of
+    GPTBR_EL3's address are set one by one: the table below them stays in use.
+    """
     if not check.applies("PE without FEAT_RME_GPC3", not check.session.features.gpc3):
+        return
+    if field != "BADDR_55_52":
+        check.run(*res0(check, **{field: 1}))
         return
     made = with_table(check)
     items: list[Item] = []

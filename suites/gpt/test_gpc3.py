@@ -13,7 +13,7 @@ from harness.judge.stimulus import Kind
 from harness.probe.records import World
 from refmodel.gpt.decode import GPT_Any, GPT_NoAccess
 from refmodel.sysregs import GPCBW_EL3
-from suites.gpt.scenes import GB, LOW, builder, place, quiet, res0, warm, with_table
+from suites.gpt.scenes import GB, LOW, builder, place, quiet, warm, with_table
 from suites.gpt.worlds import WHERE, access, below, context
 
 _KINDS = (Kind.LOAD, Kind.STORE, Kind.FETCH, Kind.ATOMIC_ADD)
@@ -139,17 +139,3 @@ def test_protected_size(check: Check, pps: int) -> None:
         check.session.stimulus(Kind.LOAD, at, pas) for at in places if quiet(check, at) for pas in World
     ]
     check.run(Scene.of(f"{pps} bits are protected", made), items)
-
-
-@pytest.mark.smoke
-@pytest.mark.rule("GPC-114")
-@pytest.mark.parametrize("field", ["GPCBW", "PPS3"])
-@pytest.mark.parametrize("variant", ["rme1", "rme2"])
-def test_fields_without_gpc3(check: Check, field: str, variant: str) -> None:
-    """Without FEAT_RME_GPC3 its fields are RES0: with each of them written as 1 the check is as with 0.
-
-    GPCBW_EL3 is not there either, and is left alone; with its reset value a window would start at 0.
-    """
-    if not check.applies("PE without FEAT_RME_GPC3", not check.session.features.gpc3):
-        return
-    check.run(*res0(check, **{field: 1}))

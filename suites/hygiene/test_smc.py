@@ -38,6 +38,8 @@ def _observations(stack: StackCheck, probe: HostProbe, group: str) -> list[tuple
     for call, observation in seen:
         if call.granted and observation.x0 != 0:
             pytest.fail(f"{call.name} is refused with {observation.x0:#x}: no evidence of a world that did something")
+        if observation.x0 == call.arguments[0]:
+            pytest.fail(f"{call.name}: x0 still holds the function identifier: no evidence that the call was made")
     return seen
 
 

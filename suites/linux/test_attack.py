@@ -13,22 +13,21 @@ from typing import Final
 import pytest
 
 from harness.boot.check import StackCheck
-from harness.boot.machine import StackMachine
+from harness.boot.machine import RAM_BASE, StackMachine
 from harness.boot.physical import NotReadableError, PhysicalMemory
+from harness.host.control import GUEST_SAYS, dead_way, missing_reports
 from harness.host.linux import Attack, HostShell, shell
 from harness.host.outside import Outside, outside
 from images.stack import Owner
 
 STACKS: Final = ("tfa-linux", "tfa-rmm-linux")
-CONTROL: Final = 0xBF00_2000
-"""RAM that Linux was told nothing of (``mem=`` in the manifest) and that is Non-secure: the tool has to reach it."""
-
 DELEGATED: Final = (0xBF00_0000, 0xBF00_1000)
 """Granules that the shim gave to the Realm world before it entered Linux."""
 
 KERNEL_ERRORS: Final = ("Internal error", "BUG:", "Kernel panic", "Unable to handle kernel", "Call trace:", "WARNING:")
 """What the kernel's log says when the kernel itself has met an error."""
 
+GRANULE: Final = 4096
 UART: Final = 0x0904_0000
 """The Secure UART of the machine."""
 
@@ -63,11 +62,8 @@ def _scene(stack: StackCheck, name: str) -> _Scene | None:
         for rule in stack.cited:
             stack.not_observable(rule, str(error))
         return None
-    value = stack.rng.getrandbits(64)
-    machine.ram.write(CONTROL - 0x4000_0000, value.to_bytes(8, "little"))
-    control = host.read(CONTROL)
-    if control.outcome != "done" or control.value != value:
-        pytest.fail(f"the attack tool cannot read Non-secure memory outside Linux's RAM: {control.words}")
+    if dead := dead_way(host, stack.rng):
+        pytest.fail(f"the attack tool does not reach Non-secure memory outside Linux's RAM: {dead}")
     return _Scene(host=host, outside=seen)
 
 
@@ -101,6 +97,8 @@ def test_reads(stack: StackCheck, name: str) -> None:
     """Loads from user space fault as the tables say and bring nothing."""
     if (scene := _scene(stack, name)) is None:
         return
+    for pa in DELEGATED:  # zeros that came back would look like none
+        scene.host.machine.ram.write(pa - RAM_BASE, stack.rng.randbytes(GRANULE))
     for what, pa in _addresses(stack, scene.host.machine):
         seen = scene.host.read(pa)
         expected = scene.outside.permitted("load", pa)
@@ -144,17 +142,23 @@ def test_machine_survives(stack: StackCheck, name: str) -> None:
     if (scene := _scene(stack, name)) is None:
         return
     places = forbidden(scene.host.machine).values()
-    for first, _ in places:
-        scene.host.read(first)
-        scene.host.write(first, 0)
-    bad = [line for line in scene.host.log() if any(word in line for word in KERNEL_ERRORS)]
+    attacks = [seen for first, _ in places for seen in (scene.host.read(first), scene.host.write(first, 0))]
+    if idle := [seen.words for seen in attacks if not seen.made]:
+        pytest.fail(f"an access was not made: {idle[0]}")
+    log = scene.host.log()
+    if missing := missing_reports(attacks, log):
+        pytest.fail(f"the kernel's log says nothing of attacks that it ended (process {missing[0]}): is it its log?")
+    bad = [line for line in log if any(word in line for word in KERNEL_ERRORS)]
     guest = scene.host.guest()
     stack.judge(
         "LNX-013",
-        not bad and guest.outcome == "done",
+        not bad and guest.outcome == "done" and guest.words.get("said") == GUEST_SAYS,
         case="the machine after attacks",
         stimulus={"attacks": str(2 * len(places))},
         expected={"kernel's errors": "none", "guest": "done"},
-        observed={"kernel's errors": "; ".join(bad[:3]) or "none", "guest": guest.outcome},
+        observed={
+            "kernel's errors": "; ".join(bad[:3]) or "none",
+            "guest": f"{guest.outcome}, said {guest.words.get('said', 'nothing')}",
+        },
         signature=f"after attacks: {bad[0] if bad else 'a guest ' + guest.outcome}",
     )

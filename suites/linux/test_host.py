@@ -8,11 +8,11 @@ from typing import Final
 import pytest
 
 from harness.boot.check import StackCheck
+from harness.host.control import GUEST_SAYS, system_ram
 from harness.host.linux import HostShell, shell
 from images.stack import Owner
 
 STACKS: Final = ("tfa-linux", "tfa-rmm-linux")
-GUEST_SAYS: Final = "guest-of-an-rme-host"
 
 
 def _shell(stack: StackCheck, name: str) -> HostShell | None:
@@ -54,8 +54,7 @@ def test_rmm_memory_is_reserved(stack: StackCheck, name: str) -> None:
     """The memory that the firmware gave to the RMM is no memory of Linux."""
     if (host := _shell(stack, name)) is None:
         return
-    ranges = re.findall(r"([0-9a-f]+)-([0-9a-f]+) : System RAM", "\n".join(host.run("cat /proc/iomem")))
-    ram = [(int(first, 16), int(last, 16)) for first, last in ranges]
+    ram = system_ram(host.run("cat /proc/iomem"))
     (region,) = (item for item in host.machine.stack.regions if item.owner is Owner.REALM)
     low, high = region.base, region.base + region.size - 1
     inside = [f"{first:#x}..{last:#x}" for first, last in ram if first <= high and low <= last]
