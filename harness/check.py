@@ -109,6 +109,7 @@ class Check:
             cells=Cells.of(self.tally.observed.cells) if first else Cells(),
             interactions=Cells.of(self.tally.observed.interactions) if first else Cells(),
             choices={name: dict(seen) for name, seen in self.tally.choices.items()} if first else {},
+            owners={name: tuple(seen) for name, seen in self.tally.owners.items()} if first else {},
             signatures=dict(found.signatures),
             waived=dict(found.waivers),
             cases=tuple(found.cases),

@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class Rule(Enum):
-    """Rules of the granule protection check (GPC), of translation (TRN), of attestation (ATT), and of the RMM.
+    """Rules of the granule protection check (GPC), translation (TRN), attestation (ATT), the RMM, and FEAT_MEC (MEC).
 
     GPC-0xx: base FEAT_RME seen from EL3.  GPC-10x: FEAT_RME_GPC2.  GPC-11x: FEAT_RME_GPC3, granules, GPCP.
     GPC-12x and 13x: where a fault goes and how it is reported there.  GPC-14x: operations other than loads and stores.
@@ -21,6 +21,7 @@ class Rule(Enum):
     ATT-04x: hashes and keys.  ATT-05x: bindings.  ATT-06x: what a realm's token says about that realm.
     RMI, RSI, PSCI: one rule per command of the RMM specification, numbered by the last byte of its FID in hexadecimal.
     RMM-0xx: rules of the RMM that no single command has.
+    MEC-00x: registers, instructions and faults of FEAT_MEC.  MEC-02x and 03x: what memory encryption contexts do.
     """
 
     # Members are singletons: the identity hash serves, and counting by rule is in every judged probe's way.
@@ -258,3 +259,23 @@ class Rule(Enum):
     PSCI_SYSTEM_RESET = "PSCI-009"
     PSCI_FEATURES = "PSCI-00A"
     REALM_ACCESS = "RMM-001"
+    MECIDR_ACCESS = "MEC-001"
+    MECID_EL2_ACCESS = "MEC-002"
+    MECEN_TRAP = "MEC-003"
+    MECID_EL3_ACCESS = "MEC-004"
+    MECID_WIDTH = "MEC-005"
+    MEC_MAINTENANCE_ACCESS = "MEC-006"
+    MEC_CONTROLS = "MEC-007"
+    AMEC_FAULT = "MEC-008"
+    MEC_ASSOCIATION = "MEC-020"
+    MEC_ISOLATION = "MEC-021"
+    MEC_LINE_KEEPS_MECID = "MEC-022"
+    MEC_EVERY_BIT = "MEC-023"
+    MEC_DEFAULT = "MEC-024"
+    MEC_TWEAK = "MEC-025"
+    MEC_POPA = "MEC-026"
+    MEC_ALIASES = "MEC-027"
+    MEC_TWO_PES = "MEC-028"
+    MEC_REUSE = "MEC-029"
+    MEC_SELECTION = "MEC-030"
+    MEC_WALK = "MEC-031"

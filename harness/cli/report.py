@@ -67,7 +67,7 @@ def as_lines(summary: Summary) -> list[str]:
     lines += [f"coverage of {item.subject}: {coverage_words(item)}" for item in summary.coverage]
     for claim in summary.claims:
         if claim.result is ClaimResult.NOT_MADE:
-            lines.append(f"claim {claim.profile.id}: {claim.result.words}, there is no {claim.profile.needs}")
+            lines.append(f"claim {claim.profile.id}: {claim.result.words}, {claim.left_out[0].why}")
             continue
         waived = f", {len(claim.waived)} waived" if claim.waived else ""
         left_out = f", {len(claim.left_out)} left out" if claim.left_out else ""

@@ -61,6 +61,8 @@ class Tally:
     stimuli: int = 0
     rules: dict[Rule, RuleTally] = field(default_factory=dict)
     choices: dict[str, Counter[str]] = field(default_factory=dict)
+    owners: dict[str, list[str]] = field(default_factory=dict)
+    """Granules, and the memory encryption contexts that wrote them, one after the other."""
     batches: list[str] = field(default_factory=list)
     observed: Observed = field(default_factory=Observed)
     not_observable: dict[Rule, str] = field(default_factory=dict)
@@ -139,6 +141,8 @@ class Tally:
             self.rule(rule).add(found)
         for name, seen in attempt.choices.items():
             self.choices.setdefault(name, Counter()).update(seen)
+        for granule, owners in attempt.owners.items():
+            self.owners.setdefault(granule, []).extend(owners)
         self.batches += attempt.batches
         self.lost += attempt.lost
         self.fatal += attempt.fatal
@@ -147,6 +151,12 @@ class Tally:
     def choice(self, name: str, value: str, times: int = 1) -> None:
         """The target made an implementation's choice."""
         self.choices.setdefault(name, Counter())[value] += times
+
+    def owned(self, granule: str, owner: str) -> None:
+        """A granule is written under a context; the same as before is not told again."""
+        known = self.owners.setdefault(granule, [])
+        if known[-1:] != [owner]:
+            known.append(owner)
 
     @property
     def failed(self) -> int:

@@ -22,7 +22,7 @@ class ClaimResult(Enum):
     SELF_TEST_PASSED = "SELF_TEST_PASSED"
     SELF_TEST_FAILED = "SELF_TEST_FAILED"
     NOT_MADE = "NOT_MADE"
-    """Nothing of the profile's subject is there: no claim, neither good nor bad."""
+    """Nothing of the profile's subject is there or can be seen: no claim, neither good nor bad."""
 
     @property
     def words(self) -> str:
@@ -128,11 +128,12 @@ def evaluate(
 
     ``verdicts`` maps rule ids to merged verdicts; an absent one is NOT_RUN.  A rule that failed, or did not run, makes
     the claim non-conforming; one that was inconclusive or not observable makes it inconclusive.  Where the profile
-    needs something that no check of it found on the target, no claim is made.
+    needs something that no check of it found on the target, or could see there, no claim is made.
     """
     members = tuple(members)
-    if _subject_missing(profile, members, verdicts):
-        absent = tuple(Objection(rule.id, Verdict.NOT_APPLICABLE, f"there is no {profile.needs}") for rule in members)
+    missing = _subject_missing(profile, members, verdicts)
+    if missing is not None:
+        absent = tuple(Objection(rule.id, missing, _ABSENT[missing].format(profile.needs)) for rule in members)
         return Claim(
             profile=profile, result=ClaimResult.NOT_MADE, counted=0, against=(), waived=(), left_out=absent
         )  # fmt: skip
@@ -162,10 +163,19 @@ def evaluate(
     )
 
 
-def _subject_missing(profile: Profile, members: Iterable[Rule], verdicts: Mapping[str, Verdict]) -> bool:
-    """Whether every rule that a check asked, and one at least, was not applicable; a rule left unasked spoils that."""
+_ABSENT = {Verdict.NOT_APPLICABLE: "there is no {}", Verdict.NOT_OBSERVABLE: "the target shows no {}"}
+
+
+def _subject_missing(profile: Profile, members: Iterable[Rule], verdicts: Mapping[str, Verdict]) -> Verdict | None:
+    """Why there is nothing to claim: no check found what the profile needs there, or none could see it.
+
+    Every rule that a check asked, and one at least, must say so, all not applicable or else not observable where they
+    apply; a rule left unasked spoils that, and so does one that saw something.
+    """
     asked = {verdicts.get(rule.id, Verdict.NOT_RUN) for rule in members if not rule.reserved}
-    return bool(profile.needs) and asked == {Verdict.NOT_APPLICABLE}
+    if not profile.needs or not asked or not asked <= _ABSENT.keys():
+        return None
+    return Verdict.NOT_OBSERVABLE if Verdict.NOT_OBSERVABLE in asked else Verdict.NOT_APPLICABLE
 
 
 def _weigh(rule: Rule, verdict: Verdict, circumstances: Circumstances) -> tuple[ClaimResult | None, str]:

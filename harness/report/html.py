@@ -26,6 +26,7 @@ WALK_SHOWN = 40
 CONSOLE_SHOWN = 20
 CONSOLE_WIDTH = 200
 FAILED_CHECKS_SHOWN = 200
+GRANULES_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,15 @@ class Comparison:
     reasons: tuple[tuple[str, ...], ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
     left_out: int
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A granule, and the memory encryption contexts that wrote it in a test, one after the other."""
+
+    test: str
+    granule: str
+    owners: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,7 @@ def render(summary: Summary) -> str:
     failed = [check for check in summary.checks if check.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
     failed.sort(key=lambda check: SEVERITY.index(check.verdict))
     failures = _failures(summary, failed[:FAILED_CHECKS_SHOWN])
+    owned = _owned(summary.checks)
     return environment.get_template("report.html").render(
         s=summary,
         run=summary.run,
@@ -122,6 +133,8 @@ def render(summary: Summary) -> str:
         groups=_groups(summary),
         severity=SEVERITY,
         unchecked=_unchecked(summary.rules),
+        owned=owned[:GRANULES_SHOWN],
+        owned_left_out=len(owned[GRANULES_SHOWN:]),
         provenance=(*summary.run.header.provenance, *summary.run.target.provenance),
     )
 
@@ -212,6 +225,14 @@ def _groups(summary: Summary) -> list[tuple[Threat | None, list[RuleSummary]]]:
 def _unchecked(rules: Iterable[RuleSummary]) -> list[RuleSummary]:
     unseen = (Verdict.NOT_RUN, Verdict.NOT_OBSERVABLE, Verdict.NOT_APPLICABLE)
     return [item for item in rules if item.verdict in unseen]
+
+
+def _owned(checks: Iterable[Check]) -> list[Owned]:
+    return [
+        Owned(check.deciding.test, granule, owners)
+        for check in checks
+        for granule, owners in check.deciding.owners.items()
+    ]
 
 
 def _seconds(value: float) -> str:

@@ -116,7 +116,8 @@ class CheckResult:
 
     ``cells``: combinations of the test's factors; ``interactions``: those that a run at default depth must have, the
     combinations inside each group of factors and the pairs of values across groups.
-    ``choices``: implementation choice to the values seen and how often; ``signatures``: signature of a failing
+    ``choices``: implementation choice to the values seen and how often; ``owners``: granule to the memory encryption
+    contexts that wrote it, one after the other; ``signatures``: signature of a failing
     observation to how often it was seen, waived ones excepted; ``waived``: waiver to how often it matched;
     ``cases``: failing and waived cases in full (as many as the judge keeps); ``batches``: sha256 names of raw batches;
     ``duration`` in seconds; ``attempt`` counts from 1; ``probes``: how many the test sent, on the first of its checks
@@ -134,6 +135,7 @@ class CheckResult:
     cells: Cells = field(default_factory=Cells)
     interactions: Cells = field(default_factory=Cells)
     choices: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    owners: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     signatures: Mapping[str, int] = field(default_factory=dict)
     waived: Mapping[str, int] = field(default_factory=dict)
     cases: tuple[FailingCase, ...] = ()

@@ -30,7 +30,8 @@ from harness.probe.records import (
     World,
     sysreg_encoding,
 )
-from harness.targets import model_lower, model_operations
+from harness.targets import model_lower, model_mec, model_operations
+from harness.targets.encryption import EncryptedMemory, IntegrityError
 from harness.targets.model_lower import encoding
 from harness.targets.model_rmm_records import RmmRecords
 from harness.targets.model_tlb import PE, GPTEntries, KeepingGPT
@@ -76,6 +77,7 @@ VARIANTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "rme2": {"rme": 2},
     "no-16k": {"granules": frozenset({12, 16})},
     "pa56": {"pamax": 56},
+    **{name: {} for name in model_mec.ENCRYPTING},
 }
 """What ``TargetOptions.variant`` changes of the machine's features, by name."""
 
@@ -93,6 +95,7 @@ class Machine:
             encoding(TTBR0_EL3): _STAGE_1,
             encoding(TCR_EL3): tcr.value,
             **model_lower.START,
+            **model_mec.START,
             _GPCCR: GPCCR_EL3.of(L0GPTSZ=_L0GPTSZ[l0gptsz]).value,
             _GPTBR: 0,
             _GPCBW: 0,
@@ -101,6 +104,9 @@ class Machine:
         }
         self._read_only = GPCCR_EL3.L0GPTSZ.mask
         self._build_stage_1()
+        choices = model_mec.ENCRYPTING.get(variant)
+        self.encrypted = None if choices is None else EncryptedMemory(self.memory, choices)
+        self.mec = model_mec.MecMemory(self.memory, self.encrypted)
         self.pe = PEState(EL3Regime(TTBR0_EL3(_STAGE_1), tcr, self.features), self.memory)
         self.pes = [self._new_pe(dict(registers)) for _ in range(pes)]
         self.own = self.pes[0]
@@ -166,7 +172,7 @@ class Machine:
         own = self.own
         if number == _GPCCR:
             value = value & ~self._read_only | own.registers[_GPCCR] & self._read_only
-        own.registers[number] = value
+        own.registers[number] = model_mec.set_value(number, value)
         own.bind(self._gpc(own.registers), self.memory)
 
     def _put_back(self, registers: dict[int, int]) -> None:
@@ -222,10 +228,16 @@ class Machine:
             return _result(record, Status.UNSUPPORTED)
         if (smc := self.rmm.smc(record)) is not None:
             return smc
+        refused = model_mec.refused(record, self.own.registers, tags=self.features.mte2)
+        if refused is not None:
+            return _result(record, exception=refused.exception)
         operation = model_operations.operation_of(record)
         if operation is not None:
             return self._do(record, operation)
-        if not at_el3:
+        if model_mec.maintenance(record) is not None:
+            self._maintain(record)
+            return _result(record)
+        if not at_el3 and not model_mec.is_access(record):
             kind = _KIND_OF_OP.get(Op(record.op))
             if kind is None:
                 return _result(record, Status.UNSUPPORTED)
@@ -271,9 +283,22 @@ class Machine:
         if isinstance(outcome, AddressTranslated):
             return _result(record, par=outcome.par)
         if record.op == Op.SYS:
+            self._maintain(record)
             return _result(record)
         data0, data1 = model_operations.effect(record, operation, self.physical(record), self.memory)
         return _result(record, data0=data0, data1=data1)
+
+    def _contexts(self, record: Record) -> model_mec.Contexts:
+        """Memory encryption contexts of the record's accesses."""
+        return model_mec.Contexts(record, self.own.registers, self._pe_of(record).context)
+
+    def _maintain(self, record: Record) -> None:
+        """Cache maintenance by PA, where there are caches."""
+        found = model_mec.maintenance(record)
+        if found is not None and self.encrypted is not None:
+            operation, pas, pa = found
+            requester = self._contexts(record).output(pas, 0)
+            self.encrypted.clean_invalidate(pas, pa, to_poe=operation.to_poe, requester=requester)
 
     def _pe_of(self, record: Record) -> PEState:
         """The PE as it is for the record's operation."""
@@ -289,9 +314,13 @@ class Machine:
         key = (record.address >> 12, kind.number, *model_lower.key_of(record))
         outcome = self.own.outcomes.get(key)
         if outcome is None:
-            pe = self._pe_of(record)
+            contexts = self._contexts(record)
+            pe = self.mec.seen(self._pe_of(record), contexts)
             accdesc = access_at(kind.access_name, pe.context)
             outcome = Access(pe, self.own.gpt, record.address, accdesc, Chooser())
+            if not isinstance(outcome, ExceptionTaken) and self.mec.concerns(contexts):
+                reached = self.mec.reached(pe, self.own.gpt, contexts, accdesc)
+                outcome = reached.exception or outcome
             self.own.outcomes[key] = outcome
         return outcome
 
@@ -302,23 +331,45 @@ class Machine:
             if isinstance(outcome, ExceptionTaken):
                 return _result(record, exception=outcome)
             self.own.pages[key] = self.physical(record, kind)
-        effect = self.effect(record, kind)
+        try:
+            effect = self.effect(record, kind)
+        except IntegrityError:
+            context = self._pe_of(record).context
+            access = access_at(kind.access_name, context)
+            return _result(record, exception=model_mec.integrity_abort(record.address, access, context))
         return _result(record, data0=effect.data0, data1=effect.data1)
 
     def effect(self, record: Record, kind: Kind) -> Performed:
         """Do the access: what it returns, and memory changed."""
         pa = self.physical(record, kind)
         stimulus = Stimulus(kind, record.address, pa, World.ROOT, record.size_log2, record.value0, record.value1)
+        if self.encrypted is not None:
+            return self._effect_encrypted(record, kind, stimulus)
         effect = perform(stimulus, self.memory.read(pa, 16))
         if effect.memory is not None:
             self.memory.write(pa, effect.memory)
+        return effect
+
+    def _effect_encrypted(self, record: Record, kind: Kind, stimulus: Stimulus) -> Performed:
+        """The same through caches and encryption; a store reads nothing, so no integrity check refuses it."""
+        assert self.encrypted is not None
+        contexts = self._contexts(record)
+        pe = self.mec.seen(self._pe_of(record), contexts)
+        reached = self.mec.reached(pe, self.own.gpt, contexts, access_at(kind.access_name, pe.context))
+        tag, cacheable = reached.tag, reached.cacheable
+        writes_only = kind in (Kind.STORE, Kind.STORE_PAIR)
+        before = bytes(16) if writes_only else self.encrypted.read(tag, stimulus.pa, 16, cacheable=cacheable)
+        effect = perform(stimulus, before)
+        if effect.memory is not None:
+            self.encrypted.write(tag, stimulus.pa, effect.memory, cacheable=cacheable)
         return effect
 
     def physical(self, record: Record, kind: Kind = Kind.STORE) -> int:
         """Physical address that a performed access reaches."""
         va = record.address
         if record.el != EL.EL3.value:
-            return model_lower.physical(self._pe_of(record), self.own.gpt, va, kind)
+            pe = self.mec.seen(self._pe_of(record), self._contexts(record))
+            return model_lower.physical(pe, self.own.gpt, va, kind)
         if va >> address_space.SLOT_BITS < address_space.WINDOW_SLOT:
             return va & (1 << address_space.SLOT_BITS) - 1
         # What is there may be a table of the suite's own.

@@ -183,17 +183,23 @@ def test_nothing_claimed_is_inconclusive_and_exit_codes_are_distinct() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "made"),
+    ("verdicts", "why"),
     [
-        ((Verdict.NOT_APPLICABLE, Verdict.NOT_APPLICABLE), False),
-        ((Verdict.NOT_APPLICABLE, Verdict.PASS), True),
-        ((Verdict.NOT_APPLICABLE, Verdict.FAIL), True),
-        ((Verdict.NOT_APPLICABLE, Verdict.NOT_RUN), True),
-        ((Verdict.NOT_APPLICABLE, Verdict.INCONCLUSIVE), True),
+        ((Verdict.NOT_APPLICABLE, Verdict.NOT_APPLICABLE), "there is no realm"),
+        ((Verdict.NOT_OBSERVABLE, Verdict.NOT_OBSERVABLE), "the target shows no realm"),
+        ((Verdict.NOT_OBSERVABLE, Verdict.NOT_APPLICABLE), "the target shows no realm"),
+        ((Verdict.NOT_APPLICABLE, Verdict.PASS), ""),
+        ((Verdict.NOT_APPLICABLE, Verdict.FAIL), ""),
+        ((Verdict.NOT_APPLICABLE, Verdict.NOT_RUN), ""),
+        ((Verdict.NOT_APPLICABLE, Verdict.INCONCLUSIVE), ""),
+        ((Verdict.NOT_OBSERVABLE, Verdict.PASS), ""),
+        ((Verdict.NOT_OBSERVABLE, Verdict.FAIL), ""),
+        ((Verdict.NOT_OBSERVABLE, Verdict.WAIVED), ""),
+        ((Verdict.NOT_OBSERVABLE, Verdict.NOT_RUN), ""),
     ],
 )
 def test_no_claim_only_where_every_check_finds_nothing_to_claim(
-    verdicts: tuple[Verdict, Verdict], made: bool, tmp_path: Path
+    verdicts: tuple[Verdict, Verdict], why: str, tmp_path: Path
 ) -> None:
     catalogue = load_catalogue(write_rules(tmp_path / "rules"))
     profile = catalogue.profiles["rme-gpc"]
@@ -202,8 +208,8 @@ def test_no_claim_only_where_every_check_finds_nothing_to_claim(
     members = catalogue.members(profile)
     assert evaluate(profile, members, asked, circumstances).result is not ClaimResult.NOT_MADE
     needing = evaluate(replace(profile, needs="realm"), members, asked, circumstances)
-    assert (needing.result is not ClaimResult.NOT_MADE) == made
-    assert made or {item.why for item in needing.left_out} == {"there is no realm"}
+    assert (needing.result is ClaimResult.NOT_MADE) == bool(why)
+    assert not why or {item.why for item in needing.left_out} == {why}
 
 
 def test_a_claim_that_is_not_made_says_nothing() -> None:

@@ -277,3 +277,11 @@ def test_the_report_of_a_huge_failing_run_stays_small_and_honest(tmp_path: Path)
     text = Page((tmp_path / "run/report.html").read_text()).text
     assert "30 more checks that failed" in text and "230\u202f000 failed observations" in text
     assert "999 more failed observations of this check are not shown" in text
+
+
+def test_owners_of_granules_are_told_in_their_order(tmp_path: Path) -> None:
+    owned = check(owners={"0x84000000": ("Realm MECID 0x5", "Realm MECID 0x6")})
+    text = render(summary_of(tmp_path, owned))
+    assert "<code>0x84000000</code></td><td>Realm MECID 0x5, then Realm MECID 0x6</td>" in text
+    (tmp_path / "none").mkdir()
+    assert "memory encryption contexts" not in render(summary_of(tmp_path / "none", check()))

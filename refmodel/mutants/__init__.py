@@ -14,6 +14,7 @@ from typing import Any
 from refmodel.mutants.attestation import ATTESTATION_MUTANTS
 from refmodel.mutants.caching import CACHING_MUTANTS
 from refmodel.mutants.gpt import GPT_MUTANTS
+from refmodel.mutants.mec import MEC_MUTANTS
 from refmodel.mutants.mutant import Mutant, Patch
 from refmodel.mutants.rmi import RMI_MUTANTS
 from refmodel.mutants.rmm import RMM_MUTANTS
@@ -27,6 +28,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *(replace(m, subject="translation") for m in WORLDS_MUTANTS if m.name in OF_STAGE_2),
     *ATTESTATION_MUTANTS,
     *RMI_MUTANTS,
+    *MEC_MUTANTS,
     *TRANSLATION_MUTANTS,
 )
 PENDING: tuple[Mutant, ...] = tuple(m for m in WORLDS_MUTANTS if m.name in WITHOUT_SUITE)
