@@ -55,7 +55,6 @@ class MemoryMap:
                 return region.kind
         return RegionKind.NOTHING
 
-
     def private(self, address: int) -> bool:
         """Whether what stands at ``address`` answers to some spaces only."""
         for region in self.regions:
