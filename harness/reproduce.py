@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import images
+from harness.boot.prepare import RMM_VARIABLE
 from harness.report import Run
 
 _IMAGES = {"qemu": "qemu", "probe": "probe-root"}
@@ -23,13 +25,14 @@ class Options(Protocol):
     timeout_scale: float
     qemu: str
     probe: str
+    rmm: Path | None
 
 
 def command(test: str, options: Options, seed: int, environment: Mapping[str, str] = os.environ) -> str:
     """The command line for ``test`` (a pytest node id), quoted for a shell.
 
-    Target, seed and scale are always named, other options where they are not the default.  An image that an environment
-    variable names is named by its option, so that the command means the same in another shell.
+    Target, seed and scale are always named, other options where they are not the default.  An image or RMM that an
+    environment variable names is named by its option, so that the command means the same in another shell.
     """
     words = ["pytest", test, f"--target={options.target}", f"--seed={seed}", f"--scale={options.scale}"]
     words += ["--wire-only"] if options.wire_only else []
@@ -39,6 +42,8 @@ def command(test: str, options: Options, seed: int, environment: Mapping[str, st
         for option, image in _IMAGES.items():
             chosen = getattr(options, option) or environment.get(variables[image], "")
             words += [f"--{option}={chosen}"] if chosen else []
+        rmm = str(options.rmm or environment.get(RMM_VARIABLE, ""))
+        words += [f"--rmm={rmm}"] if rmm else []
     return shlex.join(words)
 
 

@@ -55,6 +55,13 @@ class MemoryMap:
                 return region.kind
         return RegionKind.NOTHING
 
+    def private(self, address: int) -> bool:
+        """Whether what stands at ``address`` answers to some spaces only."""
+        for region in self.regions:
+            if region.base <= address < region.base + region.size:
+                return len(region.spaces) < len(PASpace)
+        return False
+
 
 class PhysMemRetStatus(Enum):
     """Result of a physical access, reduced to what the model tells apart."""

@@ -42,7 +42,7 @@ from harness.targets.target import Target
 from refmodel.access import PEState
 from refmodel.features import Features
 from refmodel.gpt.tlbi import TLBIOp
-from refmodel.memory import Memory, MemoryMap, Region, RegionKind
+from refmodel.memory import Memory, RegionKind
 from refmodel.rules import Rule
 from refmodel.sysregs import GPCCR_EL3
 
@@ -71,8 +71,7 @@ class Session:
         layout = info.layout
         self.features = Features.from_id_registers(info.id_registers)
         self.l0gptsz = GPCCR_EL3(info.id_registers["GPCCR_EL3"]).L0GPTSZ
-        ram = (*layout.probe, layout.tables, *layout.test)
-        self.memory = Memory(MemoryMap(tuple(Region(w.base, w.size, RegionKind.RAM) for w in ram)))
+        self.memory = Memory(layout.memory_map())
         regime = read_regime(self.target, self.memory)
         self.pe = PEState(regime, self.memory)
         if self._windows is None:
@@ -82,7 +81,7 @@ class Session:
         self.calibration = calibrate(self.target, layout)
         scratch = layout.test[0].base
         self.memory.write(scratch, self.target.read_memory(scratch, 16))
-        self._own = (*layout.probe, layout.tables)
+        self._own = (*layout.probe, layout.tables, *layout.secure)
         self._dirty: dict[int, int] = {}
         self._state: SceneState | None = None
 

@@ -41,7 +41,7 @@ from refmodel.choices import Chooser
 from refmodel.features import Features
 from refmodel.gpt.tlbi import DecodeRPA, TLBIOp
 from refmodel.gpt.types import GPCState
-from refmodel.memory import Memory, MemoryMap, Region, RegionKind
+from refmodel.memory import Memory
 from refmodel.outcomes import AddressTranslated, ExceptionTaken, Outcome
 from refmodel.pas import EL
 from refmodel.sysregs import CLIDR_EL1, DCZID_EL0, GPCBW_EL3, GPCCR_EL3, GPTBR_EL3, TCR_EL3, TTBR0_EL3
@@ -56,6 +56,7 @@ LAYOUT: Final = Layout(
     tables=Window(base=0x5000_0000, size=0x3000_0000),
     test=(Window(base=0x8000_0000, size=0x1_0000_0000),),
     hole=(Window(base=0x2_0000_0000, size=0x3E_0000_0000), Window(base=1 << 40, size=(1 << 52) - (1 << 40))),
+    secure=(Window(base=0x0E00_0000, size=0x100_0000),),
     windows_l1=_WINDOWS_L1,
     lower=0x4040_0000,
 )
@@ -88,8 +89,7 @@ class Machine:
         self.features = replace(
             Features(rme=3, pamax=52, sel2=True, lse=True, ras=True, lpa2=True, mec=True), **VARIANTS[variant]
         )
-        ram = (*LAYOUT.probe, LAYOUT.tables, *LAYOUT.test)
-        self.memory = Memory(MemoryMap(tuple(Region(w.base, w.size, RegionKind.RAM) for w in ram)))
+        self.memory = Memory(LAYOUT.memory_map())
         tcr = TCR_EL3.of(DS=1, PS=6, T0SZ=16, SH0=3, ORGN0=1, IRGN0=1)
         registers: dict[int, int] = {
             encoding(TTBR0_EL3): _STAGE_1,

@@ -18,6 +18,7 @@ from harness.targets.target import Layout, Window
 RAM: Final = Window(base=0x4000_0000, size=5 << 30)
 _TABLES: Final = Window(base=0x5000_0000, size=0x3000_0000)
 _TEST: Final = Window(base=0x8000_0000, size=0x1_0000_0000)
+_SECURE_RAM: Final = Window(base=0x0E00_0000, size=0x100_0000)
 _PROBE: Final = Window(base=0x4000_0000, size=0x1000_0000)
 _HIGH_PCIE: Final = Window(base=0x80_0000_0000, size=0x80_0000_0000)
 _PA_END: Final = 1 << 52
@@ -35,6 +36,7 @@ def layout(banner: Banner) -> Layout:
             Window(base=0x2_0000_0000, size=0x3E_0000_0000),
             Window(base=_HIGH_PCIE.end, size=_PA_END - _HIGH_PCIE.end),
         ),
+        secure=(_SECURE_RAM,),
         windows_l1=banner.windows_l1,
         lower=banner.lower,
     )

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from harness.errors import MisuseError
 from harness.probe.batch import Batch, EncodedBatch
 from harness.probe.records import Result
 from images.image import Provenance
+from refmodel.memory import MemoryMap, Region, RegionKind
+from refmodel.pas import PASpace
+
+SECURE_SPACES: Final = frozenset({PASpace.PAS_Root, PASpace.PAS_Secure})
+"""The spaces that secure RAM answers to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,7 @@ class Layout:
 
     ``probe``: never to be touched, must stay accessible to Root; ``tables``: the harness builds tables here;
     ``test``: windows of ordinary RAM that stimuli may read and write; ``hole``: nothing answers there (external abort).
+    ``secure``: RAM that answers Root and Secure accesses only; to others nothing answers.
     ``lower``: PA of the probe's pages for records below EL3 (``probe/lower.py``), 0 where it has none.
     """
 
@@ -43,8 +49,19 @@ class Layout:
     tables: Window
     test: tuple[Window, ...]
     hole: tuple[Window, ...] = ()
+    secure: tuple[Window, ...] = ()
     windows_l1: int = 0  # PA of the stage-1 L1 table whose 512 entries the harness may write; 0 = none
     lower: int = 0
+
+    def memory_map(self) -> MemoryMap:
+        """What answers where: RAM, in every space or in two of them, and nothing elsewhere."""
+        everywhere = (*self.probe, self.tables, *self.test)
+        return MemoryMap(
+            (
+                *(Region(w.base, w.size, RegionKind.RAM) for w in everywhere),
+                *(Region(w.base, w.size, RegionKind.RAM, SECURE_SPACES) for w in self.secure),
+            )
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

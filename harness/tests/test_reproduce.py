@@ -14,8 +14,16 @@ from harness.tests.report_samples import case, check, header, write_run
 TEST = "suites/gpt/test_gpi.py::test_matrix[block-PGS_4KB]"
 
 
-def command(environment: dict[str, str] | None = None, **changes: str | bool | float) -> str:
-    default = {"target": "qemu", "scale": "default", "wire_only": False, "timeout_scale": 1.0, "qemu": "", "probe": ""}
+def command(environment: dict[str, str] | None = None, **changes: str | bool | float | Path) -> str:
+    default: dict[str, object] = {
+        "target": "qemu",
+        "scale": "default",
+        "wire_only": False,
+        "timeout_scale": 1.0,
+        "qemu": "",
+        "probe": "",
+        "rmm": None,
+    }
     return reproduce.command(TEST, argparse.Namespace(**(default | changes)), 7, environment or {})
 
 
@@ -31,9 +39,10 @@ def test_defaults_are_left_out() -> None:
         ({"qemu": "qemu10"}, "--qemu=qemu10"),
         ({"qemu": "/my qemu"}, "'--qemu=/my qemu'"),
         ({"probe": "probe.elf", "wire_only": True}, "--wire-only --probe=probe.elf"),
+        ({"rmm": Path("own rmm.img"), "qemu": "qemu10"}, "--qemu=qemu10 '--rmm=own rmm.img'"),
     ],
 )
-def test_other_options_are_named(changes: dict[str, str | bool | float], words: str) -> None:
+def test_other_options_are_named(changes: dict[str, str | bool | float | Path], words: str) -> None:
     assert command(None, **changes) == f"{command()} {words}"
 
 
@@ -43,8 +52,15 @@ def test_images_of_the_environment_are_named_by_options() -> None:
     assert command(chosen, qemu="mine") == f"{command()} --qemu=mine --probe=probe.elf"
 
 
+def test_the_rmm_of_the_environment_is_named_by_its_option() -> None:
+    chosen = {"REALMCHECK_RMM": "rmm.img"}
+    assert command(chosen) == f"{command()} --rmm=rmm.img"
+    assert command(chosen, rmm=Path("mine.img")) == f"{command()} --rmm=mine.img"
+
+
 def test_a_self_test_has_no_images() -> None:
-    assert command({"REALMCHECK_QEMU": "qemu10"}, target="model", qemu="mine") == command(target="model")
+    environment = {"REALMCHECK_QEMU": "qemu10", "REALMCHECK_RMM": "rmm.img"}
+    assert command(environment, target="model", qemu="mine", rmm=Path("own.img")) == command(target="model")
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def GranuleProtectionCheck(
         return GPC_NO_FAULT
 
     for rule in gpc.ignored:
-        observe(rule, "GPCCR_EL3 as if fields of absent features were 0: {}", gpc.gpccr)
+        observe(rule, "taken as if bits without a meaning were 0: {}, {}", gpc.gpccr, gpc.gptbr)
     if not GPCRegistersConsistent(gpc, observe):
         return GPCFault(GPCF.GPCF_Walk, 0)
 

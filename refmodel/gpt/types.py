@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from refmodel.bits import Ones
 from refmodel.features import Features
 from refmodel.observe import Observer
 from refmodel.pas import FullAddress
@@ -82,34 +83,40 @@ class GPTEntry:
 
 _GPC2_FIELDS = (GPCCR_EL3.APPSAA, GPCCR_EL3.NSO, GPCCR_EL3.SPAD, GPCCR_EL3.NSPAD, GPCCR_EL3.RLPAD)
 _GPC3_FIELDS = (GPCCR_EL3.GPCBW, GPCCR_EL3.PPS3)
+_GDI_AND_TRACE = Ones(4) << 25 | 1 << 18
+"""Fields of GPCCR_EL3 that are not modelled: SA, NSP, NA6 and NA7 (FEAT_RME_GDI), TBGPCD (the trace buffer)."""
 _GPC2_MASK = sum(field.mask for field in _GPC2_FIELDS)
 _GPC3_MASK = sum(field.mask for field in _GPC3_FIELDS)
 
 
 def EffectiveGPCCR(gpccr: GPCCR_EL3, features: Features) -> GPCCR_EL3:
-    """GPCCR_EL3 with the fields of absent features taken as 0: they are RES0, and ignored whatever was written."""
-    absent = (0 if features.gpc2 else _GPC2_MASK) | (0 if features.gpc3 else _GPC3_MASK)
+    """GPCCR_EL3 with bits that are no field, and the fields of absent features, taken as 0: they are RES0, and ignored
+    whatever was written.
+    """
+    absent = (0 if features.gpc2 else _GPC2_MASK) | (0 if features.gpc3 else _GPC3_MASK) | gpccr.reserved
     return GPCCR_EL3(gpccr.value & ~absent) if gpccr.value & absent else gpccr
 
 
 def _ignored(gpccr: GPCCR_EL3, gptbr: GPTBR_EL3, features: Features) -> tuple[Rule, ...]:
-    """The rules of fields that are not 0 and belong to absent features."""
+    """The rules of bits that are not 0 and have no meaning: fields of absent features, and bits that are no field."""
     gpc2 = not features.gpc2 and any(part.mask & gpccr.value for part in _GPC2_FIELDS)
     gpc3 = not features.gpc3 and (bool(gptbr.BADDR_55_52) or any(part.mask & gpccr.value for part in _GPC3_FIELDS))
-    return (Rule.GPC2_RES0,) * gpc2 + (Rule.GPC3_RES0,) * gpc3
+    res0 = bool(gpccr.reserved & ~_GDI_AND_TRACE or gptbr.reserved)
+    return (Rule.GPC2_RES0,) * gpc2 + (Rule.GPC3_RES0,) * gpc3 + (Rule.REGISTERS_RES0,) * res0
 
 
 def EffectiveGPTBR(gptbr: GPTBR_EL3, features: Features) -> GPTBR_EL3:
-    """GPTBR_EL3 with the address extension taken as 0 without FEAT_RME_GPC3."""
-    return gptbr if features.gpc3 or not gptbr.BADDR_55_52 else gptbr.replace(BADDR_55_52=0)
+    """GPTBR_EL3 with bits that are no field, and without FEAT_RME_GPC3 the address extension, taken as 0."""
+    absent = (0 if features.gpc3 else GPTBR_EL3.BADDR_55_52.mask) | gptbr.reserved
+    return GPTBR_EL3(gptbr.value & ~absent) if gptbr.value & absent else gptbr
 
 
 @dataclass(frozen=True, slots=True)
 class GPCState:
     """What the check reads of the PE besides memory: the registers, and the PE's features.
 
-    Registers are held as their effective values: fields that are RES0 on this PE are 0.  ``ignored``: the rules of
-    those fields that were written with another value.
+    Registers are held as their effective values: bits that are RES0 on this PE are 0.  ``ignored``: the rules of
+    those bits that were written with another value.
     """
 
     gpccr: GPCCR_EL3

@@ -85,6 +85,8 @@ def GPTWalk(
     if memstatus is not PhysMemRetStatus.OK:
         observe(Rule.L0_EXTERNAL_ABORT, "level 0 entry at {:#x}: external abort", address)
         return GPCFault(GPCF.GPCF_EABT, 0), None
+    if memory.map.private(address):
+        observe(Rule.FETCH_IN_ROOT, "memory at {:#x} answers to some spaces only, and to the fetch", address)
     observe(Rule.L0_INDEX, "level 0 entry [{}] at {:#x} = {:#x}", index, address, level_0_entry)
 
     match Slice(level_0_entry, 3, 0):
@@ -109,6 +111,8 @@ def GPTWalk(
     if memstatus is not PhysMemRetStatus.OK:
         observe(Rule.L1_EXTERNAL_ABORT, "level 1 entry at {:#x}: external abort", address)
         return GPCFault(GPCF.GPCF_EABT, 1), None
+    if memory.map.private(address):
+        observe(Rule.FETCH_IN_ROOT, "memory at {:#x} answers to some spaces only, and to the fetch", address)
 
     match Slice(level_1_entry, 3, 0):
         case type_ if type_ == GPT_Contig:

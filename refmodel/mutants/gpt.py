@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 from refmodel.bits import Slice
@@ -260,7 +261,13 @@ def _half_written_until_invalidated() -> tuple[Patch, Patch]:
     return Patch(_MACHINE, "Machine._write", write), Patch(_MACHINE, "Machine.tlbi", invalidate)
 
 
+def _non_secure_fetch(original: Original) -> Any:
+    """The walk's name for the Root space stands for another."""
+    return SimpleNamespace(PAS_Root=_NON_SECURE)
+
+
 GPT_MUTANTS: tuple[Mutant, ...] = (
+    _mutant("gpt-fetched-as-non-secure", Rule.FETCH_IN_ROOT, Patch(_WALK, "PASpace", _non_secure_fetch)),
     _mutant("checks-while-disabled", Rule.DISABLED, Patch(_CACHE, "GranuleProtectionCheck", _always_enabled)),
     _mutant("pps-reserved-accepted", Rule.PPS_RESERVED, _consistent(_instead("PPS", 0b111, 0b110)),
             Patch(_DECODE, "_PPS", lambda table: {**table, 0b111: 52})),

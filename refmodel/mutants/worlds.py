@@ -15,13 +15,14 @@ from refmodel.accdesc import AccessType
 from refmodel.bits import AlignDown
 from refmodel.context import PEContext
 from refmodel.faultrecord import Fault, FaultRecord
+from refmodel.features import Features
 from refmodel.gpt.bypass import _GPCBWL, _GPCBWU
 from refmodel.gpt.types import GPCF
 from refmodel.mutants.mutant import Mutant, Original, Patch
 from refmodel.outcomes import ExceptionTaken, Syndrome
 from refmodel.pas import EL, FullAddress, PASpace, SecurityState
 from refmodel.rules import Rule
-from refmodel.sysregs import PAR_EL1
+from refmodel.sysregs import GPTBR_EL3, PAR_EL1
 
 _CHECK, _DECODE, _TYPES = "refmodel.gpt.check", "refmodel.gpt.decode", "refmodel.gpt.types"
 _BYPASS, _FAULTS, _SYNDROME = "refmodel.gpt.bypass", "refmodel.faults", "refmodel.syndrome"
@@ -49,6 +50,18 @@ def _value(module: str, attribute: str, value: Any) -> Patch:
 def _effective(**fields: int) -> Patch:
     """GPCCR_EL3 in force with fields forced."""
     return Patch(_TYPES, "EffectiveGPCCR", lambda original: lambda *args: original(*args).replace(**fields))
+
+
+def _bit_63_disables(original: Original) -> Any:
+    return lambda gpccr, features: original(gpccr.replace(GPC=0) if gpccr.value >> 63 else gpccr, features)
+
+
+def _bit_44_moves_the_table(original: Original) -> Any:
+    def EffectiveGPTBR(gptbr: GPTBR_EL3, features: Features) -> GPTBR_EL3:
+        known: GPTBR_EL3 = original(gptbr, features)
+        return known.replace(BADDR=known.BADDR ^ 1 << 39) if gptbr.value >> 44 & 1 else known
+
+    return EffectiveGPTBR
 
 
 def _nso_always_valid(original: Original) -> Any:
@@ -194,6 +207,8 @@ WORLDS_MUTANTS: tuple[Mutant, ...] = (
     _mutant("spad-ignored", Rule.SECURE_SPACE_DISABLED, _without_disable(PASpace.PAS_Secure)),
     _mutant("nspad-ignored", Rule.NON_SECURE_SPACE_DISABLED, _without_disable(PASpace.PAS_NonSecure)),
     _mutant("rlpad-ignored", Rule.REALM_SPACE_DISABLED, _without_disable(PASpace.PAS_Realm)),
+    _mutant("gpccr-bit-63-counts", Rule.REGISTERS_RES0, Patch(_TYPES, "EffectiveGPCCR", _bit_63_disables)),
+    _mutant("gptbr-bit-44-counts", Rule.REGISTERS_RES0, Patch(_TYPES, "EffectiveGPTBR", _bit_44_moves_the_table)),
     _mutant("gpc2-fields-without-gpc2", Rule.GPC2_RES0, _value(_TYPES, "_GPC2_MASK", 0)),
     _mutant("bypass-ignored", Rule.BYPASS_WINDOW,
             Patch(_CHECK, "PAWithinGPCBypassWindow", lambda original: lambda *arguments: False)),

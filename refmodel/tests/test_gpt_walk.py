@@ -15,6 +15,7 @@ from refmodel.gpt.types import GPCF, GPCFRecord, GPCState, GPTEntry, PGSe
 from refmodel.gpt.walk import GPIIndex, GPTLevel0Index, GPTLevel1Index, GPTWalk
 from refmodel.memory import Memory, MemoryMap, Region, RegionKind
 from refmodel.observe import Tracer
+from refmodel.pas import PASpace
 from refmodel.rules import Rule
 from refmodel.sysregs import GPCCR_EL3, GPTBR_EL3
 from refmodel.tests.machine import everything_is_ram, put
@@ -156,3 +157,17 @@ def test_external_aborts_carry_the_level() -> None:
         memory = Memory(MemoryMap(regions))
         put(memory, LEVEL_0, LEVEL_1 | 0b0011)
         assert GPTWalk(state(geometry), memory, 0) == (GPCFRecord(GPCF.GPCF_EABT, level), None)
+
+
+@pytest.mark.parametrize("space", [PASpace.PAS_Root, PASpace.PAS_Secure, PASpace.PAS_NonSecure, PASpace.PAS_Realm])
+def test_both_fetches_are_made_in_the_root_space(space: PASpace) -> None:
+    tables = Region(LEVEL_0, 1 << 31, RegionKind.RAM, frozenset({space}))
+    memory, tracer = Memory(MemoryMap((tables,))), Tracer()
+    put(memory, LEVEL_0, LEVEL_1 | 0b0011)
+    put(memory, LEVEL_1, 0b1011)
+    record, entry = GPTWalk(state(Geometry()), memory, 0, tracer)
+    fired = tracer.rules.count(Rule.FETCH_IN_ROOT)
+    if space is PASpace.PAS_Root:
+        assert (record.gpf, entry and entry.gpi, fired) == (GPCF.GPCF_None, 0b1011, 2)
+    else:
+        assert (record, entry, fired) == (GPCFRecord(GPCF.GPCF_EABT, 0), None, 0)

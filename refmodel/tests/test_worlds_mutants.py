@@ -25,7 +25,7 @@ from refmodel.mutants.worlds import WITHOUT_SUITE, WORLDS_MUTANTS
 from refmodel.observe import unobserved
 from refmodel.operations import Translation
 from refmodel.pas import EL, FullAddress, PASpace, SecurityState
-from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, HCR_EL2
+from refmodel.sysregs import GPCBW_EL3, GPCCR_EL3, GPTBR_EL3, HCR_EL2
 from refmodel.tests import test_gpc3_check as gpc
 from refmodel.tests import test_regimes_operations as ops
 from refmodel.tests import test_regimes_stage1 as regimes
@@ -51,6 +51,16 @@ def checked(
 ) -> object:
     state = gpc.state(gpc.BASE.replace(**fields), features, (gpcbw or GPCBW_EL3()).value)
     return gpc.check(state, gpc.blocks(gpi), space, pa, ss)
+
+
+def gpccr_bit_63() -> object:
+    state = gpc.state(GPCCR_EL3(gpc.BASE.value | 1 << 63), GPC3)
+    return gpc.check(state, gpc.blocks(0), S_PAS, 0)
+
+
+def gptbr_bit_44() -> object:
+    sound = gpc.state(gpc.BASE, GPC3)
+    return gpc.check(replace(sound, gptbr=GPTBR_EL3(sound.gptbr.value | 1 << 44)), gpc.blocks(0b1111), S_PAS, 0)
 
 
 def routed(
@@ -135,6 +145,8 @@ WITNESS: dict[str, Callable[[], object]] = {
     "nspad-ignored": lambda: checked(NS_PAS, 0, gpi=0b1111, fields={"NSPAD": 1}),
     "rlpad-ignored": lambda: checked(REALM_PAS, 0, gpi=0b1111, fields={"RLPAD": 1}),
     "gpc2-fields-without-gpc2": lambda: checked(S_PAS, 0, Features(), gpi=0b1111, fields={"SPAD": 1}),
+    "gpccr-bit-63-counts": gpccr_bit_63,
+    "gptbr-bit-44-counts": gptbr_bit_44,
     "bypass-ignored": lambda: checked(REALM_PAS, 0, fields={"GPCBW": 1}),
     "bypass-invalid-accepted": lambda: checked(NS_PAS, 0, gpcbw=GPCBW_EL3.of(BWSIZE=1, BWADDR=1), fields={"GPCBW": 1}),
     "bypass-stride-doubled": lambda: checked(

@@ -9,15 +9,16 @@ from dataclasses import replace
 import pytest
 
 from harness.check import Check
-from harness.coverage import group
+from harness.coverage import Cell, group
 from harness.judge.scene import Item, Scene, Under
 from harness.judge.stimulus import Kind, Stimulus
 from harness.probe.records import World
+from refmodel.gpt.build import granules_descriptor
 from refmodel.gpt.decode import GPT_Any, GPT_NoAccess
 from refmodel.gpt.types import PGSe
 from refmodel.rules import Rule
-from refmodel.sysregs import GPTBR_EL3
-from suites.gpt.scenes import GB, LOW, VALID, apart, builder, quiet, warm, with_table
+from refmodel.sysregs import GPCCR_EL3, GPTBR_EL3
+from suites.gpt.scenes import GB, LOW, VALID, apart, builder, place, quiet, warm, with_table
 
 _PPS = [32, 36, 40, 42, 44, 48, 52]
 
@@ -216,3 +217,50 @@ def test_cacheability(check: Check, sh: int) -> None:
             Under(check.session.stimulus(kind, pa + pas * 0x1_0000, pas), gpccr=gpccr) for _, _, pas, kind, *_ in own
         ]
         check.run(Scene.of(f"SH {sh:#04b} ORGN {orgn:#04b} IRGN {irgn:#04b}", made), items, own)
+
+
+_NO_FIELD = (GPCCR_EL3.GPCP.lsb, 4, *range(30, 64))
+"""GPCP, and the bits of GPCCR_EL3 that are no field."""
+
+
+@pytest.mark.smoke
+@pytest.mark.rule("GPC-036")
+def test_gpccr_bits_without_meaning(check: Check) -> None:
+    """Each bit of GPCCR_EL3 that is no field, set alone: with every GPI, in every space, the check is as with 0.
+
+    GPCP too: it is about fetches of stage 2, and EL3 has none.  Left out are SA, NSP, NA6 and NA7 (bits [28:25],
+    FEAT_RME_GDI) and TBGPCD (bit 18, the trace buffer): the model does not know whether the machine has them.
+    """
+    cells = check.plan(group(bit=_NO_FIELD, gpi=range(16), pas=World, kind=(Kind.LOAD, Kind.STORE)))
+    made = with_table(check)
+    for gpi in range(16):
+        made.raw_level_1(LOW + gpi * 0x1_0000, granules_descriptor([gpi] * 16))
+    for (bit,), own in apart(cells, 0).items():
+        gpccr = GPCCR_EL3(made.geometry.gpccr().value | 1 << bit)
+        items: list[Item] = [
+            check.session.stimulus(kind, place(check, LOW + gpi * 0x1_0000, 0x1_0000, kind), pas)
+            for _, gpi, pas, kind in own
+        ]
+        check.run(Scene.of(f"GPCCR_EL3 bit {bit}", made, gpccr=gpccr), items, own)
+
+
+@pytest.mark.smoke
+@pytest.mark.rule("GPC-036")
+def test_gptbr_bits_without_meaning(check: Check) -> None:
+    """The same for each bit of GPTBR_EL3 above the address: bits [63:44].
+
+    Every stimulus has the register for itself: a machine that takes such a bit for one of the address would lose its
+    tables.
+    """
+    cells = check.plan(group(bit=range(44, 64), gpi=range(16), pas=World, kind=(Kind.LOAD, Kind.STORE)))
+    for (bit,), own in apart(cells, 0).items():
+        made = with_table(check)
+        gptbr = GPTBR_EL3(made.gptbr.value | 1 << bit)
+        items: list[Item] = []
+        judged: list[Cell | None] = []
+        for number, (_, gpi, pas, kind) in enumerate(own):
+            at = LOW + number * 0x20_0000
+            made.raw_level_1(at, granules_descriptor([gpi] * 16))
+            items += warm(check, check.session.stimulus(kind, at, pas), gptbr=gptbr)
+            judged += [None, own[number]]
+        check.run(Scene.of(f"GPTBR_EL3 bit {bit}", made), items, judged)
