@@ -28,7 +28,7 @@ class Check:
     """One test against one session.
 
     ``rng`` is seeded from the run's seed and the test's name; ``scale`` multiplies the number of random stimuli,
-    ``depth`` says how much of a matrix is asked for.
+    ``depth`` says how much of a matrix is asked for, ``most_cells`` how many of those cells at most (0: all of them).
     """
 
     test: str
@@ -38,6 +38,7 @@ class Check:
     rng: random.Random
     scale: float = 1.0
     depth: Depth = Depth.PAIRWISE
+    most_cells: int = 0
     parameters: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
@@ -48,7 +49,10 @@ class Check:
         """
         matrix = Matrix.of(*groups)
         self.tally.observed.declare(matrix)
-        return matrix.plan(Depth.EACH if costly and self.depth is Depth.PAIRWISE else self.depth)
+        cells = matrix.plan(Depth.EACH if costly and self.depth is Depth.PAIRWISE else self.depth)
+        if not 0 < self.most_cells < len(cells):
+            return cells
+        return tuple(cells[index] for index in sorted(self.rng.sample(range(len(cells)), self.most_cells)))
 
     def run(
         self, scene: Scene, items: Sequence[Item], cells: Sequence[Cell | None] = (), *, whole: Cell | None = None

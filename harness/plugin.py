@@ -37,6 +37,8 @@ _SUMMARY = pytest.StashKey[Summary]()
 _DESELECTED = pytest.StashKey[list[pytest.Item]]()
 _FAILED = pytest.StashKey[set[str]]()
 _UNKNOWN = pytest.StashKey[set[str]]()
+_CELLS_OVER_WIRE = 120
+"""So many cells of a matrix, drawn by the seed, are asked in a smoke run over the wire alone: some hundred a second."""
 _CANNOT_RECORD = 3
 """Exit status when results could not be written: neither "all passed" nor "tests failed"."""
 
@@ -210,6 +212,7 @@ def check(request: pytest.FixtureRequest) -> Check:
         rng=run.rng(item.nodeid),
         scale=run.scale,
         depth=run.depth,
+        most_cells=_CELLS_OVER_WIRE if option.wire_only and option.scale == "smoke" else 0,
         parameters=shown,
     )
     item.stash[_CHECK] = made

@@ -163,7 +163,6 @@ def test_at_output(check: Check, state: World, spot: Place) -> None:
     _scenes(check, state, spot, _with_every_gpi(check), "AT", operations, places)
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize(("state", "spot"), _ABOVE_EL0)
 @pytest.mark.rule("GPC-146", "GPC-145")
 def test_at_walk(check: Check, state: World, spot: Place) -> None:
