@@ -57,7 +57,9 @@ class _Fetched(Memory):
     """Memory as one walk sees it: a descriptor that is kept answers instead."""
 
     def __init__(self, memory: Memory, kept: GPTEntries) -> None:
-        self.map = memory.map
+        super().__init__(memory.map)
+        # What is read past the check is the memory's own: a view that lacked it ended the machine.
+        self._pages = memory._pages
         self._memory = memory
         self._kept = kept
         self.begin(0)
