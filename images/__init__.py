@@ -15,10 +15,10 @@ from pathlib import Path
 from images import archive, catalogue, compiler, initramfs, payload, probe_build, program, qemu, source, tfa
 from images.cache import Cache
 from images.catalogue import ArchiveSpec, FirmwareSpec, InitramfsSpec, PackageSpec, ProbeSpec, SourceSpec, Spec
-from images.debian import Request
 from images.errors import ImageError
 from images.image import Image, Provenance
 from images.progress import Progress, Silent
+from images.request import Request
 
 __all__ = ["Image", "ImageError", "Progress", "Provenance", "argv", "clean", "find", "list_images", "path", "provide"]
 

@@ -8,42 +8,34 @@ from pathlib import Path
 from typing import Final
 
 from images import download
-from images.cache import Cache, DamagedError, Entry, Record
+from images.cache import Cache, Entry, Record
 from images.catalogue import ArchiveSpec
-from images.debian import Request
 from images.download import UnreachableError
 from images.errors import ImageError
 from images.image import Image, Provenance, sha256_of
+from images.request import Request
 
 _CONTENT: Final = "content"
 
 
 def provide(spec: ArchiveSpec, request: Request) -> Image:
     """The archive, unpacked; downloaded now unless the cache has it."""
-    if image := find(spec, request):
-        return image
-    if request.offline:
-        raise UnreachableError(
-            f"image {spec.name} is not in the cache and the network is not to be used",
-            where=str(request.cache.root),
-            remedy=f"run 'realmcheck images provide {spec.name}' with a network first, or set {spec.environment}",
-        )
-    request.progress.step(spec.name, "waiting", 0.0)
-    with request.cache.lock(spec.name):
-        try:
-            return find(spec, request) or _image(spec, _downloaded(spec, request))
-        finally:
-            request.progress.close()
+    return request.obtain(
+        spec.name,
+        lambda: _ready(spec, request),
+        lambda: _image(spec, _downloaded(spec, request)),
+        variable=spec.environment,
+        error=UnreachableError,
+    )
 
 
 def find(spec: ArchiveSpec, request: Request) -> Image | None:
     """As ``provide``, but None where it would have to be downloaded; without a network a damaged one is an error."""
-    try:
-        entry = request.cache.by_digest(spec.name, spec.sha256)
-    except DamagedError:
-        if request.offline:
-            raise
-        return None
+    return request.sound(lambda: _ready(spec, request))
+
+
+def _ready(spec: ArchiveSpec, request: Request) -> Image | None:
+    entry = request.cache.by_digest(spec.name, spec.sha256)
     return _image(spec, entry) if entry else None
 
 

@@ -13,6 +13,7 @@ from images.cache import Entry
 from images.catalogue import PackageSpec
 from images.errors import ImageError
 from images.image import Image, Provenance, parse_version, sha256_of
+from images.request import Request
 
 SYSTEM: Final = "aarch64-linux-gnu-gcc"
 _REMEDY: Final = "name an AArch64 gcc by REALMCHECK_CC, or leave REALMCHECK_CC out to use the system's or Debian's"
@@ -29,14 +30,14 @@ _FREESTANDING: Final = (
 )
 
 
-def provide(spec: PackageSpec, request: debian.Request, override: str = "", *, system: bool = True) -> Image:
+def provide(spec: PackageSpec, request: Request, override: str = "", *, system: bool = True) -> Image:
     """The compiler; ``override`` is the user's command line, ``system=False`` passes the system's compiler over."""
     if image := _without_cache(spec, override, system=system):
         return image
     return _image(spec, debian.provide(spec, request, lambda prefix: _check(spec, prefix), _FROM_MACHINE))
 
 
-def find(spec: PackageSpec, request: debian.Request, override: str = "", *, system: bool = True) -> Image | None:
+def find(spec: PackageSpec, request: Request, override: str = "", *, system: bool = True) -> Image | None:
     """As ``provide``, but None where something would have to be unpacked first."""
     if image := _without_cache(spec, override, system=system):
         return image

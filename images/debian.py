@@ -6,30 +6,21 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from images import apt_sources, tools
 from images.apt import Package, PrivateApt
-from images.cache import FORMAT, Cache, DamagedError, Entry, Record
+from images.cache import FORMAT, Cache, Entry, Record
 from images.catalogue import PackageSpec
 from images.errors import ImageError
 from images.image import Image, Provenance, parse_version, sha256_of
-from images.progress import Progress
+from images.request import Request
 
 Checked = tuple[str, Sequence[str]]
 # Reading matter: a tenth of the size and half of the files, all of which are compared at every use.
 _NOT_NEEDED: Final = ("doc", "info", "lintian", "locale", "man")
-
-
-@dataclass(frozen=True)
-class Request:
-    """How an image is wanted: from which cache, whether the network may be used, whom to tell about progress."""
-
-    cache: Cache
-    offline: bool
-    progress: Progress
 
 
 def find(spec: PackageSpec, cache: Cache) -> Entry | None:
@@ -43,30 +34,12 @@ def provide(spec: PackageSpec, request: Request, check: Callable[[Path], Checked
     ``check`` gets the prefix, runs what is in it and returns its version and the main binaries (relative to the
     prefix).  Packages named in ``skip`` are verified and recorded but not unpacked.
     """
-    if entry := _sound(spec, request):
-        return entry
-    if request.offline:
-        raise ImageError(
-            f"image {spec.name} is not in the cache and the network is not to be used",
-            where=str(request.cache.root),
-            remedy=f"run 'realmcheck images provide {spec.name}' with a network first, or set {spec.environment}",
-        )
-    request.progress.step(spec.name, "waiting", 0.0)
-    with request.cache.lock(spec.name):
-        try:
-            return _sound(spec, request) or _unpacked(spec, request, check, frozenset(skip))
-        finally:
-            request.progress.close()
-
-
-def _sound(spec: PackageSpec, request: Request) -> Entry | None:
-    """The entry, or None where it has to be made (again); without a network a damaged one is an error."""
-    try:
-        return find(spec, request.cache)
-    except DamagedError:
-        if request.offline:
-            raise
-        return None
+    return request.obtain(
+        spec.name,
+        lambda: find(spec, request.cache),
+        lambda: _unpacked(spec, request, check, frozenset(skip)),
+        variable=spec.environment,
+    )
 
 
 def _unpacked(spec: PackageSpec, request: Request, check: Callable[[Path], Checked], skip: frozenset[str]) -> Entry:

@@ -10,16 +10,17 @@ from images.cache import Entry
 from images.catalogue import PackageSpec
 from images.errors import ImageError
 from images.image import Image, Provenance, parse_version, sha256_of
+from images.request import Request
 
 
-def provide(spec: PackageSpec, request: debian.Request, override: str = "") -> Image:
+def provide(spec: PackageSpec, request: Request, override: str = "") -> Image:
     """Debian's from the cache (unpacked now if need be), or the user's own file when ``override`` names one."""
     if override:
         return own(spec, override)
     return _image(spec, debian.provide(spec, request, lambda prefix: _check(spec, prefix)))
 
 
-def find(spec: PackageSpec, request: debian.Request, override: str = "") -> Image | None:
+def find(spec: PackageSpec, request: Request, override: str = "") -> Image | None:
     """As ``provide``, but None where something would have to be unpacked first."""
     if override:
         return own(spec, override)

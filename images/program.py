@@ -11,19 +11,20 @@ from images.cache import Entry
 from images.catalogue import PackageSpec
 from images.errors import ImageError
 from images.image import Image, Provenance, parse_version, sha256_of
+from images.request import Request
 
 # As for the compiler: the machine's loader starts the program, so the machine's own C library must serve it.
 _FROM_MACHINE: Final = frozenset({"libc6", "libc-bin"})
 
 
-def provide(spec: PackageSpec, request: debian.Request, override: str = "") -> Image:
+def provide(spec: PackageSpec, request: Request, override: str = "") -> Image:
     """The program; ``override`` is the user's own, a path or a command name."""
     if image := _outside(spec, override):
         return image
     return _image(spec, debian.provide(spec, request, lambda prefix: _check(spec, prefix), _FROM_MACHINE))
 
 
-def find(spec: PackageSpec, request: debian.Request, override: str = "") -> Image | None:
+def find(spec: PackageSpec, request: Request, override: str = "") -> Image | None:
     """As ``provide``, but None where something would have to be unpacked first."""
     if image := _outside(spec, override):
         return image

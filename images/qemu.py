@@ -11,6 +11,7 @@ from images.cache import Entry
 from images.catalogue import PackageSpec
 from images.errors import ImageError
 from images.image import Image, Provenance, parse_version, sha256_of
+from images.request import Request
 
 OLDEST: Final = (8, 1)  # the first QEMU with FEAT_RME
 _REMEDY: Final = (
@@ -19,7 +20,7 @@ _REMEDY: Final = (
 )
 
 
-def provide(spec: PackageSpec, request: debian.Request, override: str = "") -> Image:
+def provide(spec: PackageSpec, request: Request, override: str = "") -> Image:
     """Debian's QEMU from the cache (unpacked now if need be), or the user's own when ``override`` names one."""
     if override:
         return own(spec, override)
@@ -27,7 +28,7 @@ def provide(spec: PackageSpec, request: debian.Request, override: str = "") -> I
     return _image(spec, entry)
 
 
-def find(spec: PackageSpec, request: debian.Request, override: str = "") -> Image | None:
+def find(spec: PackageSpec, request: Request, override: str = "") -> Image | None:
     """As ``provide``, but None where something would have to be unpacked first."""
     if override:
         return own(spec, override)

@@ -8,39 +8,27 @@ from pathlib import Path
 
 from images import apt_sources
 from images.apt import Package, PrivateApt
-from images.cache import FORMAT, DamagedError, Entry, Record
+from images.cache import FORMAT, Entry, Record
 from images.catalogue import SourceSpec
-from images.debian import Request
 from images.errors import ImageError
 from images.image import Image, Provenance, parse_version
+from images.request import Request
 
 
 def provide(spec: SourceSpec, request: Request) -> Image:
     """The source package, downloaded now unless the cache has it."""
-    if image := find(spec, request):
-        return image
-    if request.offline:
-        raise ImageError(
-            f"image {spec.name} is not in the cache and the network is not to be used",
-            where=str(request.cache.root),
-            remedy=f"run 'realmcheck images provide {spec.name}' with a network first",
-        )
-    request.progress.step(spec.name, "waiting", 0.0)
-    with request.cache.lock(spec.name):
-        try:
-            return find(spec, request) or _image(spec, _downloaded(spec, request))
-        finally:
-            request.progress.close()
+    return request.obtain(
+        spec.name, lambda: _ready(spec, request), lambda: _image(spec, _downloaded(spec, request))
+    )  # fmt: skip
 
 
 def find(spec: SourceSpec, request: Request) -> Image | None:
     """As ``provide``, but None where it would have to be downloaded; without a network a damaged one is an error."""
-    try:
-        entry = request.cache.by_spec(spec.name, spec.digest(*apt_sources.host_facts()))
-    except DamagedError:
-        if request.offline:
-            raise
-        return None
+    return request.sound(lambda: _ready(spec, request))
+
+
+def _ready(spec: SourceSpec, request: Request) -> Image | None:
+    entry = request.cache.by_spec(spec.name, spec.digest(*apt_sources.host_facts()))
     return _image(spec, entry) if entry else None
 
 

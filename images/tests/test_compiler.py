@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 import images
-from images import catalogue, compiler, debian
+from images import catalogue, compiler
 from images.cache import Cache
 from images.catalogue import PackageSpec
 from images.errors import ImageError
 from images.progress import Silent
+from images.request import Request
 from images.tests.conftest import FakeTool
 
 GOOD = """case "$1" in
@@ -97,7 +98,7 @@ def test_full_disk_while_trying_the_compiler_out(fake_tool: FakeTool, tmp_path: 
 
 @pytest.mark.network
 def test_debians_compiler_works_where_it_is_unpacked(tmp_path: Path) -> None:
-    image = compiler.provide(spec(), debian.Request(Cache(), False, Silent()), system=False)
+    image = compiler.provide(spec(), Request(Cache(), False, Silent()), system=False)
     assert image.origin == "debian" and image.version >= (10,)
     prefix = Cache().root / "entries"
     assert {item.name for item in image.provenance} >= {"cc1"}

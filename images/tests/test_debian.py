@@ -16,6 +16,7 @@ from images.cache import Cache
 from images.catalogue import PackageSpec
 from images.errors import ImageError
 from images.progress import Silent
+from images.request import Request
 from images.tests.conftest import FakeTool, Repository
 
 SPEC = PackageSpec(
@@ -36,8 +37,8 @@ def check(prefix: Path) -> tuple[str, list[str]]:
     return subprocess.check_output([prefix / "usr/bin/tool"], text=True).strip(), ["usr/bin/tool"]
 
 
-def request(*, offline: bool = False) -> debian.Request:
-    return debian.Request(Cache(), offline, Silent())
+def request(*, offline: bool = False) -> Request:
+    return Request(Cache(), offline, Silent())
 
 
 @pytest.fixture

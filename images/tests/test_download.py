@@ -18,11 +18,11 @@ import images
 from images import archive, catalogue, download
 from images.cache import Cache
 from images.catalogue import ArchiveSpec
-from images.debian import Request
 from images.download import UnreachableError
 from images.errors import ImageError
 from images.image import sha256_of
 from images.progress import Silent
+from images.request import Request
 
 FILE = bytes(range(256)) * 2000
 

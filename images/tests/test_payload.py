@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from images import debian, payload
+from images import payload
 from images.cache import Cache
 from images.catalogue import PackageSpec
 from images.errors import ImageError
 from images.progress import Silent
+from images.request import Request
 from images.tests.conftest import Repository
 
 SPEC = PackageSpec(
@@ -33,8 +34,8 @@ SPEC = PackageSpec(
 KERNEL = "\0" * (1 << 20) + "Linux version 7.3.4-arm64"
 
 
-def request(*, offline: bool = False) -> debian.Request:
-    return debian.Request(Cache(), offline, Silent())
+def request(*, offline: bool = False) -> Request:
+    return Request(Cache(), offline, Silent())
 
 
 @pytest.fixture

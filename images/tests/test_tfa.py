@@ -15,11 +15,11 @@ import images
 from images import catalogue, flash, program, source, tfa
 from images.cache import Cache
 from images.catalogue import FirmwareSpec, PackageSpec, SourceSpec
-from images.debian import Request
 from images.errors import ImageError
 from images.fip import parse
 from images.image import Image, sha256_of
 from images.progress import Silent
+from images.request import Request
 from images.tests.conftest import FakeTool, Repository
 
 SOURCE = SourceSpec(
