@@ -218,6 +218,7 @@ class Run:
         """Keeps the raw batches of one target, with what ``harness/state`` needs of it to make sense of them."""
         meta = {
             "l0gptsz": GPTL0Size(GPCCR_EL3(info.id_registers["GPCCR_EL3"])),
+            "pes": info.pes,
             "windows_l1": info.layout.windows_l1,
             "ds": int(Features.from_id_registers(info.id_registers).lpa2),
         }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -118,11 +118,14 @@ def _state(run: Run, raw: RawBatch, found: _Case, path: Path) -> State:
     kept = tuple(_record(raw.image, record, windows, ds) for record in records[: found.index + 1])
     features = Features.from_id_registers({name: int(text, 16) for name, text in run.target.id_registers.items()})
     case = found.case
+    needs = needs_of(kept, context, l0gptsz=_number(raw.meta, "l0gptsz", path), features=features)
+    # Batches of earlier releases do not say how many PEs the machine had.
+    pes = _number({"pes": needs.pes, **raw.meta}, "pes", path)
     return State(
         title=str(raw.meta.get("scene", "")).removesuffix(", cut short"),
         records=kept,
         judged=found.index,
-        needs=needs_of(kept, context, l0gptsz=_number(raw.meta, "l0gptsz", path), features=features),
+        needs=replace(needs, pes=pes),
         context=context,
         memory=merged((pa, data) for pa, data in raw.memory if pa not in table),
         origin=Origin(

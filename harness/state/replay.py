@@ -241,8 +241,6 @@ def _whole(seen: Sequence[FailingCase]) -> FailingCase:
 @contextmanager
 def player(factory: TargetFactory, needs: Needs, logs: Path) -> Iterator[Player]:
     """A player on a new target of the factory that has what is needed, off again afterwards."""
-    if needs.pes > 1 and factory.self_test:
-        raise MisuseError(f"the state needs {needs.pes} PEs, {factory.name} has one; use --target=qemu")
     options = TargetOptions(
         l0gptsz=needs.l0gptsz, wire_only=factory.wire_only, timeout_scale=factory.timeout_scale, pes=needs.pes
     )
